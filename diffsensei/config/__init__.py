@@ -1,0 +1,19 @@
+"""Typed configuration: the schema, the presets, and dotted overrides."""
+
+from diffsensei.config.base import Config, canonical_json, config_digest
+from diffsensei.config.overrides import ConfigError, flatten, load_preset, override
+from diffsensei.config.presets import PAPER_SOURCES, PRESETS
+from diffsensei.config.schema import ExperimentConfig
+
+__all__ = [
+    "PAPER_SOURCES",
+    "PRESETS",
+    "Config",
+    "ConfigError",
+    "ExperimentConfig",
+    "canonical_json",
+    "config_digest",
+    "flatten",
+    "load_preset",
+    "override",
+]

@@ -1,0 +1,88 @@
+"""Dotted-path overrides (``training.stage1.steps=10``): each gives a new, re-validated `ExperimentConfig`."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from diffsensei.config.presets import PRESETS
+from diffsensei.config.schema import ExperimentConfig
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message is one line for the person who wrote it."""
+
+
+def load_preset(name: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """The preset called ``name`` with ``a.b=value`` overrides applied.
+
+    Raises ConfigError for an unknown preset, an unknown path (listing the known ones) or an invalid value.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
+    return override(PRESETS[name](), overrides)
+
+
+def override(config: ExperimentConfig, assignments: Iterable[str]) -> ExperimentConfig:
+    """``config`` with every ``path=value`` applied together and validated once."""
+    values = config.model_dump(mode="json")
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"override {assignment!r}: expected path=value, for example training.stage1.steps=10")
+        _assign(values, path.strip(), _parse(text.strip()))
+    try:
+        return ExperimentConfig.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise ConfigError(describe(error)) from None
+
+
+def flatten(value: BaseModel) -> dict[str, Any]:
+    """Every leaf of a configuration by its dotted path, in schema order; tuples are leaves."""
+
+    def walk(prefix: str, node: Any) -> Iterable[tuple[str, Any]]:
+        if isinstance(node, dict):
+            for key, child in node.items():
+                yield from walk(f"{prefix}.{key}" if prefix else key, child)
+        else:
+            yield prefix, node
+
+    return dict(walk("", value.model_dump(mode="json")))
+
+
+def describe(error: ValidationError) -> str:
+    """A pydantic error as one line: path, what is wrong, what came."""
+
+    def one(item: Any) -> str:
+        path = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        came = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"
+        return f"{path}: {message}{came}" if path else message
+
+    return "; ".join(one(item) for item in error.errors())
+
+
+def _assign(values: dict[str, Any], path: str, value: Any) -> None:
+    node: Any = values
+    parts = path.split(".")
+    for depth, part in enumerate(parts):
+        if not isinstance(node, dict) or part not in node:
+            parent = ".".join(parts[:depth])
+            if isinstance(node, dict):
+                raise ConfigError(f"unknown field {path!r}: {parent or 'the experiment'} has {', '.join(node)}")
+            raise ConfigError(f"unknown field {path!r}: {parent} is a value, not a section")
+        if depth == len(parts) - 1:
+            if isinstance(node[part], dict) and not isinstance(value, dict):
+                raise ConfigError(f"{path!r} is a section with fields {', '.join(node[part])}; set one of them")
+            node[part] = value
+        else:
+            node = node[part]
+
+
+def _parse(text: str) -> Any:
+    """JSON where it is JSON (numbers, lists, true, null), a string otherwise."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

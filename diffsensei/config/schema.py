@@ -1,0 +1,333 @@
+"""Every knob of an experiment on one page. Presets (`presets.py`) give complete values of `ExperimentConfig`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from diffsensei.config.base import Config
+
+Rate = Annotated[float, Field(ge=0.0, le=1.0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+
+
+# ---------------------------------------------------------------- data
+
+
+class SyntheticSource(Config):
+    """The embedded data set: drawn manga with exact annotations."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    num_series: Annotated[int, Field(ge=1, le=64)]
+    """Series, each with its own art style and cast."""
+    pages_per_series: PositiveInt
+    """Double pages drawn for each series."""
+    page_height: Annotated[int, Field(ge=96)]
+    """Height of a page in pixels; a half is 2/3 as wide, a double page 4/3."""
+    seed: NonNegativeInt
+    """Seed of the world: style, cast, layout and states all follow from it."""
+    defect_rate: Rate = 0.0
+    """Share of pages that carry an injected defect (dead url, truncated image, bad box, bad path, ...)."""
+
+
+class MangaZeroSource(Config):
+    """The annotation file of the MangaZero data set; pages are downloaded from the urls it names."""
+
+    kind: Literal["mangazero"] = "mangazero"
+    annotations: str
+    """Path of the annotation JSON (a list of pages)."""
+    accept_download: bool = False
+    """Downloading from outside is opt-in: set true only with the right to fetch these pages."""
+    contact: str = ""
+    """E-mail or url put into the User-Agent, as the image hosts require."""
+
+
+DataSource = Annotated[SyntheticSource | MangaZeroSource, Field(discriminator="kind")]
+
+
+class DownloadConfig(Config):
+    """How politely and how carefully pages are fetched."""
+
+    requests_per_s: PositiveFloat
+    """Ceiling of one limiter shared by all connections."""
+    max_connections: PositiveInt
+    timeout_s: PositiveFloat
+    """Deadline of one request, body included."""
+    max_attempts: PositiveInt
+    """Tries for transient faults (5xx, time-out, reset); 404, 410 and 451 are final at once."""
+    max_bytes: PositiveInt
+    """Largest accepted image file."""
+    max_megapixels: PositiveFloat
+    """Largest accepted image area, checked before it is decoded."""
+    allowed_hosts: tuple[str, ...]
+    """Host suffixes that may be contacted over https; private addresses are always refused."""
+
+
+class ValidationConfig(Config):
+    """Thresholds of the data checks."""
+
+    min_panel_side: PositiveInt
+    """Panels with a shorter edge (pixels) are quarantined."""
+    min_character_side: PositiveInt
+    """Characters with a shorter edge (pixels) are counted as too small for a reference."""
+    box_tolerance_px: NonNegativeInt
+    """Boxes that leave their page by no more than this are clamped; others are quarantined."""
+    min_share_inside_panel: Rate
+    """A character or dialog with less of its area inside its panel is counted as a warning; at 0 it is quarantined."""
+    max_quarantine_rate: Rate
+    """More pages quarantined than this share stops the run."""
+
+
+class SplitConfig(Config):
+    """Which pages are held out."""
+
+    eval_pages_per_series: PositiveInt
+    min_panels: PositiveInt
+    """Only pages with at least so many panels qualify for evaluation."""
+
+
+class BucketConfig(Config):
+    """Training sizes: tiers of equal area, each with buckets over the aspect ratio."""
+
+    tiers: tuple[PositiveInt, ...]
+    """Edge (pixels) of the square bucket of each tier, ascending."""
+    buckets_per_orientation: PositiveInt
+    """Landscape (and portrait) buckets per tier, the square one included."""
+    multiple: PositiveInt
+    """Edges of the largest tier are multiples of this; smaller tiers are that tier scaled down."""
+
+
+class ConditioningConfig(Config):
+    """How a panel's conditions are drawn in training."""
+
+    max_characters: PositiveInt
+    max_dialogs: PositiveInt
+    self_condition_rate: Rate
+    """Probability that a character's reference is its own crop from the target panel."""
+    character_drop_rate: Rate
+    """Probability, per character, of dropping it (its area falls to the background tokens)."""
+    caption_drop_rate: Rate
+    flip_rate: Rate
+    """Probability of mirroring a reference crop."""
+    min_reference_side: PositiveInt
+    """Reference crops must be larger than this (pixels) on both edges."""
+
+
+class CacheConfig(Config):
+    """Which frozen features are computed once, before training."""
+
+    text: bool
+    """Text embeddings per caption (318 KB a caption at SDXL size)."""
+    characters: bool
+    """Image features per reference crop and its mirror image (660 KB each at ViT-H size)."""
+
+
+class DataConfig(Config):
+    """From annotation to training set."""
+
+    source: DataSource
+    download: DownloadConfig
+    validation: ValidationConfig
+    split: SplitConfig
+    buckets: BucketConfig
+    conditioning: ConditioningConfig
+    cache: CacheConfig
+
+
+# ---------------------------------------------------------------- model
+
+
+class Foundations(Config):
+    """Where the frozen (or initial) parts come from: each a hub id, a local folder or ``embedded:<name>``."""
+
+    vae: str
+    text_encoder: str
+    """Folder with ``tokenizer`` beside it: first CLIP text encoder of SDXL."""
+    text_encoder_2: str
+    unet: str
+    """Initial UNet, or ``random`` to start from the architecture in `UNetConfig`."""
+    clip_image_encoder: str
+    """CLIP vision tower whose penultimate tokens describe a character."""
+    magi_image_encoder: str
+    """ViT-MAE whose CLS token describes a manga character."""
+    ip_adapter: str
+    """IP-Adapter-Plus weights for the resampler and the character K/V, or ``none``."""
+    llm: str
+    """Llama with image-slot tokens in its vocabulary, tokenizer beside it."""
+
+
+class UNetConfig(Config):
+    """Architecture of the SDXL UNet (used as it stands when `Foundations.unet` is ``random``)."""
+
+    block_out_channels: tuple[PositiveInt, ...]
+    transformer_layers_per_block: tuple[NonNegativeInt, ...]
+    """Transformer blocks per attention module, one entry per level; 0 means a level without attention."""
+    layers_per_block: PositiveInt
+    attention_head_dim: tuple[PositiveInt, ...]
+    """Number of attention heads per level (diffusers' historical name)."""
+    addition_time_embed_dim: PositiveInt
+
+
+class ResamplerConfig(Config):
+    """The feature extractor: perceiver resampler over image tokens (IP-Adapter-Plus style)."""
+
+    dim: PositiveInt
+    depth: PositiveInt
+    heads: PositiveInt
+    head_dim: PositiveInt
+    num_queries: PositiveInt
+    """Tokens per character; as many background (dummy) tokens are learnt."""
+
+
+class IdentityAdapterConfig(Config):
+    """The MLLM adapter: LoRA and two resamplers around the language model."""
+
+    lora_rank: PositiveInt
+    lora_alpha: PositiveFloat
+    lora_dropout: Rate
+    resampler_heads: PositiveInt
+    max_caption_tokens: PositiveInt
+    lm_loss_scale: Annotated[float, Field(ge=0)]
+    rec_loss_scale: Annotated[float, Field(ge=0)]
+    diffusion_loss_scale: Annotated[float, Field(ge=0)]
+
+
+class ModelConfig(Config):
+    foundations: Foundations
+    unet: UNetConfig
+    resampler: ResamplerConfig
+    adapter: IdentityAdapterConfig
+
+
+# ---------------------------------------------------------------- training
+
+
+class TrainStageConfig(Config):
+    """One training stage of the paper."""
+
+    steps: PositiveInt
+    """Optimizer steps."""
+    learning_rate: PositiveFloat
+    warmup_steps: NonNegativeInt
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: PositiveFloat | None
+    """Clip the gradient norm here; null leaves gradients as they are."""
+    global_batch_size: tuple[PositiveInt, ...]
+    """Panels per optimizer step, one entry per size tier."""
+    micro_batch_size: tuple[PositiveInt, ...]
+    """Panels per process and forward pass, one entry per size tier."""
+    checkpoint_every_steps: PositiveInt
+
+
+class TrainingConfig(Config):
+    pretrain: TrainStageConfig
+    """Text-to-image pre-training of the SDXL UNet on manga."""
+    stage1: TrainStageConfig
+    """Image generator with character and dialog conditions."""
+    stage2: TrainStageConfig
+    """MLLM adapter, image generator frozen."""
+    num_processes: PositiveInt
+    """Processes (GPUs) that share a global batch."""
+    mixed_precision: Literal["no", "bf16"]
+
+
+# ---------------------------------------------------------------- use
+
+
+class SamplingConfig(Config):
+    """How a panel is drawn."""
+
+    steps: PositiveInt
+    guidance_scale: Annotated[float, Field(ge=1.0)]
+    character_scale: Annotated[float, Field(ge=0.0)]
+    """Weight of the character attention beside the text attention (alpha)."""
+    adapter_blend: Rate
+    """Share of the MLLM's character tokens in the blend with the source's (beta)."""
+    negative_prompt: str
+    batch_size: PositiveInt
+
+
+class JudgeConfig(Config):
+    """The encoders that score; never those that condition."""
+
+    clip: str
+    dino: str
+    dialog_detector: str
+    fid_features: str
+    """``embedded:<name>`` or the path of ``inception-2015-12-05.pt``."""
+    fit: Literal["processor", "pad", "squash"]
+    """How a panel meets a square encoder: its processor's centre crop, padding to a square, or squashing."""
+
+
+class EvaluationConfig(Config):
+    judges: JudgeConfig
+    panel_size: Literal["native", "bucket"]
+    """Score at the panel's own size (rounded to 8 pixels) or at its training bucket."""
+    seeds: tuple[NonNegativeInt, ...]
+    iou_threshold: Rate
+    detection_threshold: Rate
+    min_crop_side: PositiveInt
+    """Character crops smaller than this are skipped by DINO-C and counted."""
+    bootstrap_resamples: PositiveInt
+    confidence: Annotated[float, Field(gt=0.5, lt=1.0)]
+
+
+class ReleaseConfig(Config):
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
+    licence: str
+
+
+class RuntimeConfig(Config):
+    """Speed, not results: kept out of every stage key."""
+
+    num_threads: PositiveInt
+    """CPU threads of a compute job."""
+    dask_workers: PositiveInt
+    log_every_steps: PositiveInt
+
+
+class ExperimentConfig(Config):
+    """One complete experiment: everything that decides its results, and how fast it may run."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    seed: NonNegativeInt
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig
+    sampling: SamplingConfig
+    evaluation: EvaluationConfig
+    release: ReleaseConfig
+    runtime: RuntimeConfig
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> "ExperimentConfig":
+        tiers = self.data.buckets.tiers
+        processes = self.training.num_processes
+        for name in ("pretrain", "stage1", "stage2"):
+            stage: TrainStageConfig = getattr(self.training, name)
+            for field in ("global_batch_size", "micro_batch_size"):
+                if len(getattr(stage, field)) != len(tiers):
+                    raise ValueError(
+                        f"training.{name}.{field} has {len(getattr(stage, field))} entries for "
+                        f"{len(tiers)} size tiers {tiers}; give one per tier"
+                    )
+            for tier, whole, micro in zip(tiers, stage.global_batch_size, stage.micro_batch_size, strict=True):
+                unit = micro * processes
+                if whole % unit:
+                    usable = [str(n) for n in (whole // unit * unit, (whole // unit + 1) * unit) if n]
+                    raise ValueError(
+                        f"training.{name}.global_batch_size {whole} (tier {tier}) is not a multiple of micro {micro} x "
+                        f"processes {processes} = {unit}; use {' or '.join(usable)}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _levels_agree(self) -> "ExperimentConfig":
+        unet = self.model.unet
+        for field in ("transformer_layers_per_block", "attention_head_dim"):
+            if len(getattr(unet, field)) != len(unet.block_out_channels):
+                raise ValueError(
+                    f"model.unet.{field} has {len(getattr(unet, field))} entries for "
+                    f"{len(unet.block_out_channels)} levels; give one per level"
+                )
+        return self
