@@ -49,9 +49,7 @@ EMBEDDED_JUDGES = JudgeConfig(
     fit="squash",
 )
 
-DEMO_NEGATIVE_PROMPT = (
-    "think lines, pure black background, colored, lowres, bad anatomy, worst quality, low quality"
-)
+DEMO_NEGATIVE_PROMPT = "think lines, pure black background, colored, lowres, bad anatomy, worst quality, low quality"
 POLITE_DOWNLOAD = DownloadConfig(
     requests_per_s=2.0,
     max_connections=2,

@@ -1,0 +1,38 @@
+# Needs Python 3.11 and make, nothing else. Everything lives in .venv and .diffsensei.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help install demo test test-fast check format clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: $(VENV)/installed  ## the virtual environment, with the tested set of versions
+
+$(VENV)/installed: constraints.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: install  ## the whole pipeline at tiny size, from drawn pages to the benchmark report
+	@$(BIN)/diffsensei run full-pipeline --preset tiny
+
+test: install  ## every test
+	$(BIN)/python -m pytest
+
+test-fast: install  ## the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+check: install  ## style, types, direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install  ## let ruff rewrite the sources
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## forget every run (the store), keep the installation
+	rm -rf .diffsensei
