@@ -1,0 +1,1 @@
+"""What runs after what: Prefect flows, the deployments made of them, and the command line."""

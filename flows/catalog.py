@@ -1,0 +1,42 @@
+"""The flows by name, and the stages each one asks for; what those need comes along by itself.
+
+Light on purpose: the command line and the bare-name plugin read it before Prefect is imported.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FlowEntry:
+    """A flow that can be run and deployed under its own name."""
+
+    name: str
+    function: str
+    """``module:function`` of the Prefect flow."""
+    targets: tuple[str, ...]
+    """Stages to bring up to date, together with everything they depend on."""
+    summary: str
+
+
+FLOWS: dict[str, FlowEntry] = {
+    entry.name: entry
+    for entry in (
+        FlowEntry(
+            "full-pipeline",
+            "flows.full_pipeline:full_pipeline",
+            ("report",),
+            "data, training, benchmark, release and report, end to end",
+        ),
+        FlowEntry("ingest", "flows.ingest:ingest", ("panels",), "download, validate and cut the panels"),
+        FlowEntry("train", "flows.train:train", ("stage2",), "the three training stages, with the data they need"),
+        FlowEntry("evaluate", "flows.evaluate:evaluate", ("score",), "freeze the benchmark, generate and score"),
+        FlowEntry("release", "flows.release:release", ("report",), "bundle, verify, report and move the references"),
+    )
+}
+
+
+def find_flow(name: str) -> FlowEntry:
+    """The flow called ``name``. Raises ValueError listing the known ones."""
+    if name not in FLOWS:
+        raise ValueError(f"unknown flow {name!r}; known: {', '.join(FLOWS)}")
+    return FLOWS[name]

@@ -1,0 +1,1 @@
+"""Prefect around one library call each, and the declaration of every stage."""
