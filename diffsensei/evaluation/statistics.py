@@ -1,0 +1,143 @@
+"""How sure a number is: intervals and paired tests that respect that panels of one page belong together.
+
+Every metric that is a mean or an F1 is a function of sums: (sum of values, count), or (tp, fp, fn). So one page is
+one row of sums, a resample is a vector of page counts, and 2000 resamples are one matrix product. FID is no such
+function: its interval is a delete-one-page jackknife, because drawing pages twice makes a set look less varied than
+it is and biases every Frechet distance.
+Sources: Efron & Tibshirani 1993, chapters 11 (jackknife) and 13 (percentile interval); Good 2005 (permutation);
+Holm 1979.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+Floats = NDArray[np.float64]
+Statistic = Callable[[Floats], Floats]
+"""Sums (..., K) to figures (...); 0/0 is NaN."""
+
+EXACT_PAGES = 12
+"""Up to so many pages, all 2**pages label swaps are tried instead of a sample."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    low: float | None
+    high: float | None
+
+
+def ratio_of_sums(sums: Floats) -> Floats:
+    """Mean from (..., 2) sums of values and counts."""
+    return _divide(sums[..., 0], sums[..., 1])
+
+
+def f1_of_counts(sums: Floats) -> Floats:
+    """Micro F1 = 2 tp / (2 tp + fp + fn) from (..., 3) sums of tp, fp, fn."""
+    return _divide(2 * sums[..., 0], 2 * sums[..., 0] + sums[..., 1] + sums[..., 2])
+
+
+def sums_by_page(page_ids: Sequence[str], columns: Floats) -> tuple[list[str], Floats]:
+    """Rows (n, K) added up per page: sorted page ids (P) and sums (P, K)."""
+    pages, inverse = np.unique(np.asarray(page_ids, dtype=object).astype(str), return_inverse=True)
+    sums = np.zeros((len(pages), columns.shape[1]))
+    np.add.at(sums, inverse, columns)
+    return [str(page) for page in pages], sums
+
+
+def cluster_bootstrap(
+    sums: Floats, statistic: Statistic, *, resamples: int, confidence: float, rng: np.random.Generator
+) -> Interval:
+    """Percentile interval of ``statistic`` when whole pages are drawn with replacement.
+
+    ``sums`` is (P, K), one row per page. Fewer than two pages have no interval.
+    """
+    if len(sums) < 2:
+        return Interval(None, None)
+    return _percentiles(statistic(_page_counts(len(sums), resamples, rng) @ sums), confidence)
+
+
+def paired_bootstrap(
+    ours: Floats, theirs: Floats, statistic: Statistic, *, resamples: int, confidence: float, rng: np.random.Generator
+) -> Interval:
+    """Percentile interval of statistic(ours) - statistic(theirs) over the same page draws; both (P, K)."""
+    assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
+    if len(ours) < 2:
+        return Interval(None, None)
+    counts = _page_counts(len(ours), resamples, rng)
+    return _percentiles(statistic(counts @ ours) - statistic(counts @ theirs), confidence)
+
+
+def paired_swap_test(
+    ours: Floats, theirs: Floats, statistic: Statistic, *, resamples: int, rng: np.random.Generator
+) -> float | None:
+    """Two-sided p-value under "which method made which page does not matter"; both (P, K).
+
+    Labels are swapped page by page: for a mean this is the sign-flip test of page differences, and it carries over
+    to F1. All swaps are tried up to `EXACT_PAGES` pages; a sample of them, with the observed one added, above.
+    """
+    assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
+    num_pages = len(ours)
+    if num_pages < 2:
+        return None
+    observed = float(statistic(ours.sum(0)) - statistic(theirs.sum(0)))
+    if not np.isfinite(observed):
+        return None
+    exact = num_pages <= EXACT_PAGES
+    if exact:
+        swaps = ((np.arange(2**num_pages)[:, None] >> np.arange(num_pages)) & 1).astype(np.float64)
+    else:
+        swaps = rng.integers(0, 2, size=(resamples, num_pages)).astype(np.float64)
+    moved = swaps @ (theirs - ours)
+    differences = statistic(ours.sum(0) + moved) - statistic(theirs.sum(0) - moved)
+    as_far = int(np.sum(np.abs(differences) >= abs(observed) - 1e-12))
+    return as_far / len(swaps) if exact else (1 + as_far) / (1 + len(swaps))
+
+
+def page_jackknife(
+    pages: Sequence[str], estimate: Callable[[NDArray[np.bool_]], float], *, confidence: float, floor: float | None
+) -> Interval:
+    """Normal interval around ``estimate(all rows)`` from leaving out one page at a time.
+
+    ``estimate`` is given a mask over rows. The lower end is cut at ``floor``. Fewer than three pages: no interval.
+    """
+    names = np.asarray(pages, dtype=object).astype(str)
+    unique = np.unique(names)
+    if len(unique) < 3:
+        return Interval(None, None)
+    value = estimate(np.ones(len(names), dtype=bool))
+    left_out = np.array([estimate(names != page) for page in unique])
+    spread = np.sqrt((len(unique) - 1) / len(unique) * np.sum((left_out - left_out.mean()) ** 2))
+    half = float(norm.ppf(0.5 + confidence / 2) * spread)
+    low = value - half if floor is None else max(value - half, floor)
+    return Interval(low, value + half)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down correction over the p-values that exist."""
+    known = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (p, index) in enumerate(known):
+        highest = max(highest, min(1.0, (len(known) - rank) * p))
+        corrected[index] = highest
+    return corrected
+
+
+def _page_counts(num_pages: int, resamples: int, rng: np.random.Generator) -> Floats:
+    return rng.multinomial(num_pages, np.full(num_pages, 1 / num_pages), size=resamples).astype(np.float64)
+
+
+def _percentiles(figures: Floats, confidence: float) -> Interval:
+    known = figures[np.isfinite(figures)]
+    if not len(known):
+        return Interval(None, None)
+    low, high = np.quantile(known, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return Interval(float(low), float(high))
+
+
+def _divide(above: Floats, below: Floats) -> Floats:
+    above, below = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
