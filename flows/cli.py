@@ -1,0 +1,192 @@
+"""The ``diffsensei`` command. Everything heavy is imported by the command that needs it."""
+
+import importlib
+import json
+import os
+import sys
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from typer.core import TyperGroup
+
+from diffsensei.config import PAPER_SOURCES, ConfigError, ExperimentConfig, flatten, load_preset
+from diffsensei.config.overrides import describe
+from flows.catalog import FLOWS, find_flow
+
+USER_ERROR = 2
+STAGE_FAILED = 1
+
+
+class _OneLineErrors(TyperGroup):
+    """Errors a person can act on end in one line and an exit code, not in a traceback (``--debug`` shows it)."""
+
+    def invoke(self, ctx: Any) -> Any:
+        if ctx.params.get("debug"):
+            return super().invoke(ctx)
+        from tasks.failure import StageFailedError
+
+        try:
+            return super().invoke(ctx)
+        except StageFailedError as error:
+            _fail(str(error), STAGE_FAILED)
+        except ValidationError as error:
+            _fail(describe(error), USER_ERROR)
+        except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+            _fail(str(error), USER_ERROR)
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    raise typer.Exit(code)
+
+
+app = typer.Typer(
+    cls=_OneLineErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Customised manga generation as a pipeline: data, training, benchmark, release, report.",
+    epilog="Examples: diffsensei run full-pipeline --preset tiny   |   diffsensei plan --set training.stage2.steps=200",
+)
+data = typer.Typer(no_args_is_help=True, help="Look at the embedded data set.")
+app.add_typer(data, name="data")
+
+Preset = Annotated[str, typer.Option(help="tiny (CPU), small (one GPU) or paper (8 GPUs).")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change one field, for example training.stage1.steps=10. Repeatable."),
+]
+
+
+@app.callback()
+def _options(debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False) -> None:
+    pass
+
+
+@app.command(epilog="Example: diffsensei run train --preset tiny --set training.stage2.steps=200")
+def run(
+    flow: Annotated[str, typer.Argument(help=f"One of: {', '.join(FLOWS)}.")],
+    preset: Preset = "tiny",
+    overrides: Overrides = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of live bars.")] = False,
+) -> None:
+    """Run a flow here and now; what is already in the store is reused, what was interrupted goes on.
+
+    Needs no Prefect server. With PREFECT_API_URL set, the run appears on that server.
+    """
+    entry = find_flow(flow)
+    config = load_preset(preset, overrides or ())
+    if plain:
+        os.environ["TERM"] = "dumb"
+    from flows.local_run import run_here
+
+    report = run_here(entry, preset, overrides or [])
+    if report is not None:
+        typer.echo(f"report: {report}")
+    else:
+        typer.echo(f"done: {entry.name} ({config.name})")
+
+
+@app.command(epilog="Example: diffsensei plan train --set training.stage2.steps=200")
+def plan(
+    flow: Annotated[str, typer.Argument(help=f"One of: {', '.join(FLOWS)}.")] = "full-pipeline",
+    preset: Preset = "tiny",
+    overrides: Overrides = None,
+) -> None:
+    """What a run would do, stage by stage, and why; nothing is started."""
+    entry = find_flow(flow)
+    config = load_preset(preset, overrides or ())
+    from tasks.planning import plan_rows
+    from tasks.terminal import print_plan
+
+    print_plan(plan_rows(config, entry.targets))
+
+
+@app.command(epilog="Example: diffsensei show paper")
+def show(
+    preset: Annotated[str, typer.Argument(help="tiny, small or paper.")],
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Every field of a preset, with the source of each of the paper's numbers."""
+    config = load_preset(preset, overrides or ())
+    if as_json:
+        typer.echo(json.dumps(config.model_dump(mode="json"), indent=2))
+        return
+    for line in _described(config, preset, overrides or []):
+        typer.echo(line)
+
+
+def _described(config: ExperimentConfig, preset: str, overrides: list[str]) -> Iterator[str]:
+    changed = {assignment.partition("=")[0].strip() for assignment in overrides}
+    sources = PAPER_SOURCES if preset == "paper" else {}
+    values = flatten(config)
+    width = max(len(f"{path} = {json.dumps(value)}") for path, value in values.items() if path in sources) if sources else 0
+    for path, value in values.items():
+        line = f"{path} = {json.dumps(value, ensure_ascii=False)}"
+        source = "set on the command line" if _is_under(path, changed) else sources.get(path)
+        yield f"{line:<{min(width, 72)}}  # {source}" if source else line
+
+
+def _is_under(path: str, changed: set[str]) -> bool:
+    return any(path == other or path.startswith(f"{other}.") for other in changed)
+
+
+@app.command(epilog="Example: diffsensei generate story.json --checkpoint released --output pages")
+def generate(
+    story: Annotated[Path, typer.Argument(help="A story file: pages of panels with captions, characters, boxes, dialogs.")],
+    output: Annotated[Path, typer.Option(help="Folder for the pages.")],
+    checkpoint: Annotated[str, typer.Option(help="A bundle's folder, or `released` for the newest released one.")] = "released",
+    overrides: Overrides = None,
+) -> None:
+    """Draw a manga page from text, character images, boxes and dialogs."""
+    if not story.is_file():
+        raise ValueError(f"story: expected a JSON file, {story} does not exist")
+    from tasks.drawing import draw_story
+
+    for page in draw_story(story, checkpoint, output, overrides or []):
+        typer.echo(str(page))
+
+
+@app.command(epilog="Example: diffsensei report --open")
+def report(
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Where the newest report is."""
+    from tasks.publication import latest_report
+
+    path = latest_report()
+    typer.echo(str(path))
+    if open_it:
+        webbrowser.open(path.resolve().as_uri())
+
+
+@data.command("preview", epilog="Example: diffsensei data preview --set data.source.seed=7")
+def preview(
+    preset: Preset = "tiny",
+    overrides: Overrides = None,
+    output: Annotated[Path, typer.Option(help="Where the contact sheet goes.")] = Path("preview.png"),
+) -> None:
+    """A contact sheet of drawn pages with their boxes."""
+    config = load_preset(preset, overrides or ())
+    module = importlib.import_module("diffsensei.data.preview")
+    typer.echo(str(module.preview_world(config.data.source, output)))
+
+
+@app.command()
+def version() -> None:
+    """Versions of this package and of what decides its results."""
+    from importlib.metadata import version as installed
+
+    for name in ("diffsensei-pipeline", "torch", "diffusers", "transformers", "peft", "prefect"):
+        typer.echo(f"{name} {installed(name)}")
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,42 @@
+"""A flow in this process, without a Prefect server of one's own: Prefect starts one for the length of the run."""
+
+import asyncio
+import importlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from flows.catalog import FlowEntry
+
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+}
+OWN_SERVER = {
+    "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
+    # A fresh database takes half a minute on two cores; Prefect's own limit is 20 s.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # The stages' own lines are what a person reads here; Prefect's would repeat every failure as a traceback.
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+}
+
+
+def prepare_prefect(store: Path) -> None:
+    """Settings that must stand in the environment before Prefect is imported; what the user has set stays."""
+    wanted = dict(QUIET)
+    if "PREFECT_API_URL" not in os.environ:
+        wanted |= OWN_SERVER
+        if "PREFECT_HOME" not in os.environ:
+            wanted["PREFECT_HOME"] = str(store.resolve() / "prefect")
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)
+
+
+def run_here(entry: FlowEntry, preset: str, overrides: Sequence[str], store: Path) -> Any:
+    """What the flow returns: for the ones that end in a report its path, otherwise None."""
+    prepare_prefect(store)
+    module, _, function = entry.function.partition(":")
+    flow = getattr(importlib.import_module(module), function)
+    return asyncio.run(flow(preset=preset, overrides=list(overrides)))

@@ -1,0 +1,135 @@
+"""What a person sees while a flow runs: one bar per stage with an ETA, or plain lines where nobody watches.
+
+Everything goes to stderr, so the result of a command stays alone on stdout. ``TERM=dumb`` asks for plain lines.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+PLAIN_LINE_EVERY_S = 10.0
+STAGE_WIDTH = 20
+
+
+class StageView(Protocol):
+    """Told what happens to each stage; draws it."""
+
+    def started(self, stage: str, action: str) -> None: ...
+
+    def progressed(self, stage: str, progress: Mapping[str, Any]) -> None:
+        """``progress`` is the stage's ``progress.json``: label, done, total, unit, eta_s, figures."""
+
+    def finished(self, stage: str, how: str, seconds: float) -> None: ...
+
+
+@contextmanager
+def open_view() -> Iterator[StageView]:
+    """Live bars on a terminal, plain lines elsewhere."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield PlainView(console)
+        return
+    with LiveView(console) as view:
+        yield view
+
+
+class PlainView:
+    """A line when a stage starts, at most every ten seconds while it runs, and when it ends."""
+
+    def __init__(self, console: Console, every_s: float = PLAIN_LINE_EVERY_S) -> None:
+        self._console = console
+        self._every_s = every_s
+        self._last: dict[str, float] = {}
+
+    def started(self, stage: str, action: str) -> None:
+        self._last[stage] = time.monotonic()
+        self._line(stage, {"run": "started", "resume": "goes on", "adopt": "still running, adopted"}.get(action, action))
+
+    def progressed(self, stage: str, progress: Mapping[str, Any]) -> None:
+        now = time.monotonic()
+        if now - self._last.get(stage, float("-inf")) >= self._every_s:
+            self._last[stage] = now
+            self._line(stage, f"{share(progress):4.0%}  {describe_progress(progress)}  eta {_eta(progress)}")
+
+    def finished(self, stage: str, how: str, seconds: float) -> None:
+        self._line(stage, how if how == "reused" else f"{how} in {clock(seconds)}")
+
+    def _line(self, stage: str, text: str) -> None:
+        self._console.print(f"{time.strftime('%H:%M:%S')}  {stage:<{STAGE_WIDTH}} {text}", markup=False, soft_wrap=True)
+
+
+class LiveView:
+    """Rich bars, one line per stage in the order they start."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = Progress(
+            TextColumn(f"{{task.description:<{STAGE_WIDTH}}}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[state]}"),
+            console=console,
+        )
+        self._rows: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "LiveView":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bars.stop()
+
+    def started(self, stage: str, action: str) -> None:
+        self._rows[stage] = self._bars.add_task(stage, total=None, state="starting")
+
+    def progressed(self, stage: str, progress: Mapping[str, Any]) -> None:
+        state = f"{describe_progress(progress)}  eta {_eta(progress)}"
+        self._bars.update(
+            self._rows[stage], total=progress.get("total") or None, completed=progress.get("done", 0), state=state
+        )
+
+    def finished(self, stage: str, how: str, seconds: float) -> None:
+        if stage not in self._rows:
+            self.started(stage, how)
+        state = how if how == "reused" else f"{how} in {clock(seconds)}"
+        done = 0 if how == "failed" else 1
+        self._bars.update(self._rows[stage], total=1, completed=done, state=state)
+
+
+def share(progress: Mapping[str, Any]) -> float:
+    """Done of total in [0, 1]; 0 while the total is unknown."""
+    total = progress.get("total") or 0
+    return min(progress.get("done", 0) / total, 1.0) if total else 0.0
+
+
+def describe_progress(progress: Mapping[str, Any]) -> str:
+    """For example ``stage 1  238/700 steps  loss 0.123``."""
+    parts = [str(progress.get("label", "")), f"{progress.get('done', 0)}/{progress.get('total', 0)} {progress.get('unit', '')}"]
+    parts += [f"{name} {value:.4g}" for name, value in (progress.get("figures") or {}).items()]
+    return "  ".join(part for part in parts if part)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as ``m:ss`` or ``h:mm:ss``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _eta(progress: Mapping[str, Any]) -> str:
+    eta = progress.get("eta_s")
+    return "-" if eta is None else clock(eta)
+
+
+def print_plan(rows: Sequence[Mapping[str, str]]) -> None:
+    """The plan as a table on stdout; ``rows`` have stage, action, why, time."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("stage", "action", "time", "why"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(row["stage"], row["action"], row["time"], row["why"])
+    Console(highlight=False).print(table)
