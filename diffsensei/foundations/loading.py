@@ -1,0 +1,279 @@
+"""Loads the frozen parts (paper sec. 5.1) from the hub's folder formats: one path for released and embedded weights.
+
+All loaders are strict: safetensors only, never code from a checkpoint, and a missing file, a missing or unexpected
+key or a key of another shape is a ValueError of one line that names it. Models come back in evaluation mode, without
+gradients, in float32 whatever precision they are stored in (``dtype`` asks for another).
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from transformers import (
+    BitImageProcessorPil,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionModelWithProjection,
+    Dinov2Model,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    ViTImageProcessorPil,
+    ViTMAEConfig,
+    ViTMAEModel,
+)
+from transformers.image_processing_utils import BaseImageProcessor
+
+from diffsensei.foundations.dialog_detector import DialogDetector, HeatmapDetector
+from diffsensei.foundations.locations import WEIGHTS, Location, foundation_digest, resolve
+
+__all__ = ["WEIGHTS", "Location", "foundation_digest", "resolve"]
+
+NOISE_SCHEDULE = {
+    "num_train_timesteps": 1000,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "prediction_type": "epsilon",
+    "timestep_spacing": "leading",
+    "steps_offset": 1,
+}
+"""SDXL's (scheduler/scheduler_config.json of its base model): 1000 steps, alpha-bar 0.9991 to 0.0047."""
+
+_MAGI_PREFIX = "crop_embedding_model."
+_CRASHES = (OSError, RuntimeError, ValueError, KeyError, SafetensorError, HfHubHTTPError)
+_LISTED_KEYS = 8
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    tokenizer: PreTrainedTokenizerBase
+    model: CLIPTextModel | CLIPTextModelWithProjection
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """``processor(images=[...], return_tensors="pt").pixel_values`` is what ``model`` takes."""
+
+    model: PreTrainedModel
+    processor: BaseImageProcessor
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    tokenizer: PreTrainedTokenizerBase
+    model: LlamaForCausalLM
+
+
+@dataclass(frozen=True)
+class JudgeClip:
+    model: CLIPModel
+    tokenizer: PreTrainedTokenizerBase
+    processor: BaseImageProcessor
+
+
+def load_vae(reference: str, dtype: torch.dtype = torch.float32) -> AutoencoderKL:
+    """The autoencoder of SDXL's ``vae`` folder: images (B, 3, h, w) in [-1, 1]."""
+    return _model(AutoencoderKL, resolve(reference), torch_dtype=dtype)
+
+
+def load_text_encoder(reference: str, dtype: torch.dtype = torch.float32) -> TextEncoder:
+    """A text encoder (projected if its config's architecture says so), with the tokenizer that lies beside it."""
+    location = resolve(reference)
+    (architecture,) = _read_config(location).get("architectures") or ["none"]
+    classes = {"CLIPTextModel": CLIPTextModel, "CLIPTextModelWithProjection": CLIPTextModelWithProjection}
+    if architecture not in classes:
+        raise ValueError(f"{reference}: expected architecture {' or '.join(classes)}, got {architecture}")
+    return TextEncoder(_tokenizer(CLIPTokenizer, location), _model(classes[architecture], location, dtype=dtype))
+
+
+def load_clip_image_encoder(reference: str, dtype: torch.dtype = torch.float32) -> ImageEncoder:
+    """A CLIP vision tower. A folder without preprocessor (as IP-Adapter's) gets CLIP's own at the model's size."""
+    location = resolve(reference)
+    model = _model(CLIPVisionModelWithProjection, location, dtype=dtype)
+    if _has_file(location, "preprocessor_config.json"):
+        return ImageEncoder(model, _processor(CLIPImageProcessorPil, location))
+    side = model.config.image_size
+    return ImageEncoder(
+        model, CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+    )
+
+
+def load_magi_image_encoder(reference: str, dtype: torch.dtype = torch.float32) -> ImageEncoder:
+    """Magi's crop encoder, a ViT-MAE that sees every patch (mask ratio 0).
+
+    Reads a plain ViTMAE folder, or Magi's own layout, where the encoder lies under a prefix of one large checkpoint and
+    its configuration and preprocessing inside the top-level configuration.
+    """
+    location = resolve(reference)
+    config = _read_config(location)
+    if "crop_embedding_model_config" not in config:
+        model = _model(ViTMAEModel, location, mask_ratio=0.0, dtype=dtype)
+        return ImageEncoder(model, _processor(ViTImageProcessorPil, location))
+    model = ViTMAEModel(ViTMAEConfig(**config["crop_embedding_model_config"] | {"mask_ratio": 0.0}))
+    state = _read_state(location)
+    state = {key.removeprefix(_MAGI_PREFIX): value for key, value in state.items() if key.startswith(_MAGI_PREFIX)}
+    fill_strictly(model, state, f"{reference} ({_MAGI_PREFIX}*)")
+    processor = ViTImageProcessorPil(**_without_type(config["crop_embedding_image_preprocessing_config"]))
+    return ImageEncoder(model.to(dtype).eval().requires_grad_(False), processor)
+
+
+def load_llm(reference: str, dtype: torch.dtype = torch.float32) -> LanguageModel:
+    """A Llama with the image-slot tokens in its vocabulary, and its tokenizer."""
+    location = resolve(reference)
+    return LanguageModel(_tokenizer(PreTrainedTokenizerFast, location), _model(LlamaForCausalLM, location, dtype=dtype))
+
+
+def load_judge_clip(reference: str, dtype: torch.dtype = torch.float32) -> JudgeClip:
+    """CLIP with both towers, for text-image agreement."""
+    location = resolve(reference)
+    return JudgeClip(
+        _model(CLIPModel, location, dtype=dtype),
+        _tokenizer(CLIPTokenizer, location),
+        _processor(CLIPImageProcessorPil, location),
+    )
+
+
+def load_judge_dino(reference: str, dtype: torch.dtype = torch.float32) -> ImageEncoder:
+    """DINOv2, for image-image similarity by its CLS token."""
+    location = resolve(reference)
+    return ImageEncoder(_model(Dinov2Model, location, dtype=dtype), _processor(BitImageProcessorPil, location))
+
+
+def load_dialog_detector(reference: str) -> DialogDetector:
+    """The detector of dialogs in a folder of our own format (`dialog_detector`)."""
+    location = resolve(reference)
+    config = _read_config(location)
+    detector = _checked(location, lambda: HeatmapDetector(**config))
+    fill_strictly(detector, _read_state(location), reference)
+    return detector.float().eval().requires_grad_(False)
+
+
+def fill_strictly(model: torch.nn.Module, state: dict[str, torch.Tensor], name: str) -> None:
+    """Copy ``state`` into ``model``. Raises ValueError listing keys that are missing, unexpected or of another shape."""
+    own = model.state_dict()
+    _refuse_keys(
+        name,
+        missing=own.keys() - state.keys(),
+        unexpected=state.keys() - own.keys(),
+        mismatched={key for key in own.keys() & state.keys() if own[key].shape != state[key].shape},
+    )
+    model.load_state_dict(state)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _model(model_class: Any, location: Location, **options: Any) -> Any:
+    if not location.is_hub:
+        _require(location, "config.json")
+        if not list(location.folder().glob("*.safetensors")):
+            raise ValueError(f"{location.reference}: no *.safetensors in {location.folder()}")
+    mismatch = {"low_cpu_mem_usage": False} if model_class is AutoencoderKL else {}
+    model, info = _checked(
+        location,
+        lambda: model_class.from_pretrained(
+            location.source,
+            subfolder=location.subfolder or "",
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **mismatch,
+            **options,
+        ),
+    )
+    _refuse_keys(
+        location.reference,
+        missing=set(info["missing_keys"]),
+        unexpected=set(info["unexpected_keys"]),
+        mismatched={key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]},
+    )
+    return model.eval().requires_grad_(False)
+
+
+def _tokenizer(tokenizer_class: Any, location: Location) -> PreTrainedTokenizerBase:
+    beside = location.tokenizer_beside()
+    if not beside.is_hub and not beside.folder().is_dir():
+        raise ValueError(f"{location.reference}: no tokenizer folder {beside.folder()}")
+    return _checked(beside, lambda: tokenizer_class.from_pretrained(beside.source, subfolder=beside.subfolder or ""))
+
+
+def _processor(processor_class: Any, location: Location) -> BaseImageProcessor:
+    if not location.is_hub:
+        _require(location, "preprocessor_config.json")
+    return _checked(
+        location, lambda: processor_class.from_pretrained(location.source, subfolder=location.subfolder or "")
+    )
+
+
+def _read_config(location: Location) -> dict[str, Any]:
+    config = _checked(location, lambda: json.loads(_file(location, "config.json").read_text()))
+    if not isinstance(config, dict):
+        raise ValueError(f"{location.reference}: config.json is not a JSON object")
+    return config
+
+
+def _read_state(location: Location) -> dict[str, torch.Tensor]:
+    return _checked(location, lambda: load_file(_file(location, "model.safetensors")))
+
+
+def _file(location: Location, name: str) -> Path:
+    if location.is_hub:
+        return Path(hf_hub_download(location.source, name, subfolder=location.subfolder))
+    return _require(location, name)
+
+
+def _has_file(location: Location, name: str) -> bool:
+    try:
+        return _file(location, name).is_file()
+    except (ValueError, OSError, HfHubHTTPError):
+        return False
+
+
+def _require(location: Location, name: str) -> Path:
+    path = location.folder() / name
+    if not path.is_file():
+        raise ValueError(f"{location.reference}: no {name} in {location.folder()}")
+    return path
+
+
+def _checked(location: Location, load: Any) -> Any:
+    """``load()``, with the libraries' many-line errors turned into one line that names the reference."""
+    try:
+        return load()
+    except _CRASHES as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        if first.startswith(location.reference):
+            raise
+        hint = "; it must be downloaded or in the hub's cache" if location.is_hub else ""
+        raise ValueError(f"{location.reference}: cannot be loaded{hint} ({first})") from error
+    except TypeError as error:
+        raise ValueError(f"{location.reference}: its configuration does not fit ({error})") from error
+
+
+def _refuse_keys(name: str, *, missing: set[str], unexpected: set[str], mismatched: set[str]) -> None:
+    found = {"missing": missing, "unexpected": unexpected, "of another shape": mismatched}
+    wrong = [f"{len(keys)} {kind}: {_listed(keys)}" for kind, keys in found.items() if keys]
+    if wrong:
+        raise ValueError(f"{name}: keys {'; '.join(wrong)}")
+
+
+def _listed(keys: set[str]) -> str:
+    names = sorted(keys)
+    more = f" and {len(names) - _LISTED_KEYS} more" if len(names) > _LISTED_KEYS else ""
+    return ", ".join(names[:_LISTED_KEYS]) + more
+
+
+def _without_type(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if not key.endswith("_type")}
