@@ -1,0 +1,1 @@
+"""The outside world: settings, artifact store, jobs, clusters, provenance. Knows nothing of manga."""

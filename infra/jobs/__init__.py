@@ -1,0 +1,1 @@
+"""Work that outlives its caller: specification, backends, the runner beside the job, the entry inside it."""

@@ -1,0 +1,178 @@
+"""The folder of one attempt at a stage: the one owner of its file names, shared by caller, runner and entry.
+
+It appears whole, with its intent and its specification, before anything is submitted. ``job.json`` is written by the
+job itself once it runs, ``exit.json`` once it is over: what is there tells every later reader exactly how far it came.
+"""
+
+import os
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from infra.files import read_json, sync, write_json
+from infra.jobs.process import Identity, is_alive, this_host
+from infra.jobs.spec import JobRef, JobSpec, JobState
+from infra.manifest import Environment, GitState, utc_now
+
+LEASE_S = 60.0
+"""A job on another host whose lease is older than this is taken for dead."""
+
+
+class Call(BaseModel):
+    """``spec.json``: the call that ``infra.jobs.entry`` makes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    entry: str
+    arguments: dict[str, Any]
+    inputs: dict[str, str]
+    """Argument -> folder."""
+    workspace: str
+    output: str
+    dask_workers: int = 0
+
+
+class Intent(BaseModel):
+    """``intent.json``: what is about to be submitted, written before it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    token: str
+    backend: str
+    job: JobSpec
+    labels: dict[str, str] = {}
+    created: str
+
+
+class Running(BaseModel):
+    """``job.json``: which processes are the job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ref: JobRef
+    identity: Identity
+    started: str
+
+
+class Exit(BaseModel):
+    """``exit.json``: how it ended."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state: JobState
+    code: int
+    started: str
+    ended: str
+    wall_s: float
+    max_rss_bytes: int | None = None
+
+
+class Failure(BaseModel):
+    """``error.json``: the exception that ended the call. ``for_user``: the message says all there is to know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    for_user: bool
+    type: str
+    message: str
+
+
+class Surroundings(BaseModel):
+    """``surroundings.json``: what the job saw of its machine and its source."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    env: Environment
+    git: GitState
+
+
+class Attempt:
+    """Reads and writes the files of ``attempts/<number>``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.number = int(path.name)
+        self.intent_path = path / "intent.json"
+        self.spec_path = path / "spec.json"
+        self.job_path = path / "job.json"
+        self.exit_path = path / "exit.json"
+        self.error_path = path / "error.json"
+        self.surroundings_path = path / "surroundings.json"
+        self.lease_path = path / "lease.json"
+        self.cancel_path = path / "cancel.request"
+        self.lock_path = path / "lock"
+        self.log_path = path / "log"
+        self.output = path / "output"
+
+    @classmethod
+    def create(cls, path: Path, intent: Intent, call: Call) -> Self:
+        """Make the folder at ``path`` in one step, so that no attempt ever lacks its intent."""
+        staging = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        (staging / "output").mkdir(parents=True)
+        write_json(staging / "intent.json", intent.model_dump(mode="json"))
+        write_json(staging / "spec.json", call.model_dump(mode="json"))
+        os.rename(staging, path)
+        sync(path.parent)
+        return cls(path)
+
+    def intent(self) -> Intent:
+        """What was to be submitted."""
+        return Intent.model_validate(read_json(self.intent_path))
+
+    def running(self) -> Running | None:
+        """The job, once it has started."""
+        value = read_json(self.job_path)
+        return None if value is None else Running.model_validate(value)
+
+    def exit(self) -> Exit | None:
+        """How it ended, once it has."""
+        value = read_json(self.exit_path)
+        return None if value is None else Exit.model_validate(value)
+
+    def failure(self) -> Failure | None:
+        """The exception that ended the call, if one did."""
+        value = read_json(self.error_path)
+        return None if value is None else Failure.model_validate(value)
+
+    def surroundings(self) -> Surroundings | None:
+        """Machine and source as the job saw them."""
+        value = read_json(self.surroundings_path)
+        return None if value is None else Surroundings.model_validate(value)
+
+    def record_exit(self, state: JobState, code: int, started: str, wall_s: float, max_rss_bytes: int | None) -> None:
+        """Write ``exit.json``; whoever does so must know that the job is over."""
+        ended = Exit(
+            state=state, code=code, started=started, ended=utc_now(), wall_s=wall_s, max_rss_bytes=max_rss_bytes
+        )
+        write_json(self.exit_path, ended.model_dump(mode="json"))
+
+    def is_live(self) -> bool:
+        """Whether its job runs now: by process on this host, by a fresh lease elsewhere."""
+        running = self.running()
+        if running is None or self.exit_path.exists():
+            return False
+        if running.identity.host == this_host():
+            return is_alive(running.identity)
+        return self.lease_age_s() < LEASE_S
+
+    def lease_age_s(self) -> float:
+        """Seconds since the runner last said that it lives; infinite before it ever did."""
+        lease = read_json(self.lease_path)
+        return float("inf") if lease is None else max(0.0, _seconds_since(lease["at"]))
+
+    def tail(self, num_lines: int = 40, num_bytes: int = 65536) -> str:
+        """The last lines of the log."""
+        try:
+            with self.log_path.open("rb") as stream:
+                stream.seek(max(0, self.log_path.stat().st_size - num_bytes))
+                text = stream.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.splitlines()[-num_lines:])
+
+
+def _seconds_since(moment: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()

@@ -1,0 +1,115 @@
+"""What a job is, to whoever starts it and to whichever backend runs it."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from infra.jobs.attempt import Attempt
+
+TOKEN_VARIABLE = "DIFFSENSEI_JOB_TOKEN"
+"""Environment variable that marks every process of a job, so that none is missed and no other is touched."""
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class JobSpec(_Value):
+    """One command and what it needs."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str] = {}
+    """Added to the environment that the backend gives."""
+    cwd: str
+    gpus: int = 0
+    cpus: int = 1
+    memory_gb: float = 4.0
+    walltime_s: float = 24 * 3600.0
+    grace_s: float = 120.0
+    """From the request to stop (SIGTERM: save a checkpoint) to SIGKILL."""
+
+
+class JobRef(_Value):
+    """A job that was submitted: enough to find it again from another process."""
+
+    backend: str
+    id: str
+    """The backend's own name for it: a process id, a scheduler's job number."""
+    token: str
+    """Chosen before submission, so that a job is found even if its id was never written down."""
+    attempt: str
+    """Folder of the attempt."""
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    PREEMPTED = "preempted"
+    TIMEOUT = "timeout"
+    NODE_FAIL = "node_fail"
+    OOM = "oom"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+    @property
+    def is_over(self) -> bool:
+        """No further state will follow."""
+        return self not in (JobState.PENDING, JobState.RUNNING)
+
+    @property
+    def may_resume(self) -> bool:
+        """Ended through no fault of the work: another attempt goes on from its checkpoint."""
+        return self in (JobState.PREEMPTED, JobState.TIMEOUT, JobState.NODE_FAIL, JobState.LOST)
+
+
+class JobStatus(_Value):
+    """One answer of ``Backend.poll``."""
+
+    state: JobState
+    code: int | None = None
+    """Exit code once over; negative: killed by that signal."""
+
+
+class JobUsage(_Value):
+    """What a finished job took."""
+
+    wall_s: float
+    max_rss_bytes: int | None = None
+    gpu_s: float = 0.0
+
+
+class SubmitError(RuntimeError):
+    """The backend would not take the job."""
+
+
+class Backend(Protocol):
+    """Where jobs run. A failed query is never a failed job."""
+
+    name: str
+    poll_s: float
+    """Longest sensible pause between polls."""
+
+    def submit(self, spec: JobSpec, attempt: "Attempt", token: str) -> JobRef:
+        """Start the job. Doing it twice with one token starts one job. Raises SubmitError."""
+
+    def find(self, attempt: "Attempt", token: str) -> JobRef | None:
+        """The job that an earlier ``submit`` with this token started, if there is one."""
+
+    def poll(self, refs: Sequence[JobRef]) -> dict[JobRef, JobStatus]:
+        """The state of each job, in one query where the backend can."""
+
+    def cancel(self, ref: JobRef) -> None:
+        """Ask the job to save its state and end; returns at once."""
+
+    def tail(self, ref: JobRef, num_lines: int = 40) -> str:
+        """The last lines that the job printed."""
+
+    def usage(self, ref: JobRef) -> JobUsage | None:
+        """What the job took, or None before it is over."""

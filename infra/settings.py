@@ -1,0 +1,26 @@
+"""What the machine decides, not the experiment: where the store is, and how quiet the libraries must be."""
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read from the environment (``DIFFSENSEI_STORE=...``). None of it enters a stage key."""
+
+    model_config = SettingsConfigDict(env_prefix="DIFFSENSEI_", frozen=True, use_attribute_docstrings=True)
+
+    store: Path = Path(".diffsensei")
+    """Folder of the artifact store; relative to the current folder."""
+
+
+def quiet_environment(offline: bool = False) -> dict[str, str]:
+    """Variables for child processes: no telemetry, no fork warnings; with ``offline`` no model hub either."""
+    variables = {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+        "GX_ANALYTICS_ENABLED": "false",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    return variables | {"HF_HUB_OFFLINE": "1"} if offline else variables
