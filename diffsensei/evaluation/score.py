@@ -1,0 +1,104 @@
+"""Scores generated panels: the automatic part of the paper's Table 2, with intervals, an oracle and a floor.
+
+Besides the methods, two rows anchor every metric: the true panels scored as if generated (what a perfect generator
+would get, DINO-I and DINO-C being 1 and FID 0 by definition), and another true panel of the same series (what drawing
+well but ignoring the request would get). The paper has neither.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from diffsensei.config.schema import EvaluationConfig
+from diffsensei.data.buckets import Bucket, fit_panel
+from diffsensei.evaluation.benchmark import BenchmarkPanel, read_benchmark, read_gray, read_truth
+from diffsensei.evaluation.comparisons import STATISTICS_SEED
+from diffsensei.evaluation.features import Gray, load_judges
+from diffsensei.evaluation.measurements import (
+    LoadPanel,
+    PanelFeatures,
+    measure,
+    see_captions,
+    see_panels,
+    see_references,
+)
+from diffsensei.evaluation.results import GROUND_TRUTH, ITEM_COLUMNS, SHUFFLED_TRUTH
+from diffsensei.evaluation.summary import summarise
+from diffsensei.progress import Progress
+from diffsensei.seeding import numpy_stream
+
+
+def score_methods(
+    *,
+    evaluation: EvaluationConfig,
+    benchmark: Path,
+    generate_sdxl_t2i: Path,
+    generate_stage1: Path,
+    generate_diffsensei: Path,
+    workspace: Path,
+    output: Path,
+) -> None:
+    """Write ``items.parquet`` (every measurement) and ``summary.json`` (`Summary`) for the three methods.
+
+    Each ``generate_*`` folder holds ``images/<seed>/<panel_id>.png``. A panel that is missing there is counted as
+    skipped; one of the wrong size raises ValueError.
+    """
+    folders = {
+        "sdxl_t2i": generate_sdxl_t2i,
+        "diffsensei_stage1": generate_stage1,
+        "diffsensei": generate_diffsensei,
+    }
+    panels = read_benchmark(benchmark)
+    judges = load_judges(evaluation.judges)
+    runs: list[tuple[str, int, LoadPanel]] = [(GROUND_TRUTH, evaluation.seeds[0], partial(read_truth, benchmark))]
+    shuffled = shuffle_within_series(panels)
+    if shuffled:
+        runs.append((SHUFFLED_TRUTH, evaluation.seeds[0], partial(_other_truth, benchmark, shuffled)))
+    for method, folder in folders.items():
+        runs += [(method, seed, partial(_generated, folder / "images" / str(seed))) for seed in evaluation.seeds]
+
+    progress = Progress(workspace / "progress.json", "Scoring panels", len(panels) * len(runs), "panels")
+    references = see_references(panels, benchmark, judges)
+    captions = see_captions(panels, judges)
+    truth: PanelFeatures | None = None
+    rows: list[dict[str, Any]] = []
+    sets: dict[tuple[str, int], PanelFeatures] = {}
+    for method, seed, load in runs:
+        seen = see_panels(panels, load, judges, evaluation, progress)
+        truth = seen if truth is None else truth
+        sets[method, seed] = seen
+        measured = measure(panels, seen, truth, references, captions, evaluation, judges.missing)
+        rows += [{"method": method, "seed": seed} | row for row in measured]
+
+    items = pd.DataFrame(rows, columns=list(ITEM_COLUMNS)).astype(
+        {"value": "float64", "tp": "Int64", "fp": "Int64", "fn": "Int64"}
+    )
+    items.to_parquet(output / "items.parquet", index=False)
+    summary = summarise(panels, items, sets, judges, evaluation)
+    (output / "summary.json").write_text(summary.model_dump_json(indent=1) + "\n")
+
+
+def shuffle_within_series(panels: Sequence[BenchmarkPanel]) -> dict[str, BenchmarkPanel]:
+    """Panel id to another panel, of the same series where it has one; empty if there is only one panel at all."""
+    if len(panels) < 2:
+        return {}
+    rng = numpy_stream(STATISTICS_SEED, "shuffled truth")
+    chosen = {}
+    for panel in panels:
+        others = [other for other in panels if other.panel_id != panel.panel_id]
+        same = [other for other in others if other.series == panel.series] or others
+        chosen[panel.panel_id] = same[int(rng.integers(len(same)))]
+    return chosen
+
+
+def _generated(folder: Path, panel: BenchmarkPanel) -> Gray | None:
+    path = folder / f"{panel.panel_id}.png"
+    return read_gray(path) if path.is_file() else None
+
+
+def _other_truth(benchmark: Path, shuffled: dict[str, BenchmarkPanel], panel: BenchmarkPanel) -> Gray:
+    image = read_truth(benchmark, shuffled[panel.panel_id])
+    return fit_panel(image, Bucket(panel.height, panel.width, 0))
