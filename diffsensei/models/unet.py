@@ -1,0 +1,192 @@
+"""The image generator: diffusers' SDXL UNet with character and dialog conditions (paper sec. 4.1).
+
+The stock forward is untouched. One `Region` rides through ``cross_attention_kwargs``; hooks give each transformer the
+mask of its own feature map and let ``conv_in`` add the dialog embedding. Hooks and processors hold no reference to
+the network, so copies, wrappers (DDP, EMA) and recomputation work as for any UNet.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from diffsensei.config.schema import UNetConfig
+from diffsensei.models.character_attention import CharacterCrossAttention, SelfAttention
+from diffsensei.models.conditions import Conditions
+from diffsensei.models.region import Region
+
+DIALOG_EMBEDDING_STD = 0.02
+"""The reference code draws N(0, 1), which at the first step shifts the features by more than their own spread."""
+
+Predict = Callable[[Tensor, Tensor], Tensor]
+"""(latents (B, 4, h, w), timesteps (B,)) -> predicted noise (B, 4, h, w)."""
+
+_WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def build_unet(
+    config: UNetConfig, *, in_channels: int, cross_attention_dim: int, pooled_dim: int
+) -> UNet2DConditionModel:
+    """An SDXL UNet with random weights. A level with 0 transformer layers gets blocks without attention."""
+    layers = config.transformer_layers_per_block
+    return UNet2DConditionModel(
+        in_channels=in_channels,
+        out_channels=in_channels,
+        down_block_types=tuple("CrossAttnDownBlock2D" if count else "DownBlock2D" for count in layers),
+        up_block_types=tuple("CrossAttnUpBlock2D" if count else "UpBlock2D" for count in reversed(layers)),
+        mid_block_type="UNetMidBlock2DCrossAttn" if layers[-1] else "UNetMidBlock2D",
+        block_out_channels=config.block_out_channels,
+        layers_per_block=config.layers_per_block,
+        transformer_layers_per_block=tuple(max(count, 1) for count in layers),
+        attention_head_dim=config.attention_head_dim,
+        cross_attention_dim=cross_attention_dim,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=config.addition_time_embed_dim,
+        projection_class_embeddings_input_dim=pooled_dim + 6 * config.addition_time_embed_dim,
+    )
+
+
+class DialogConv2d(nn.Conv2d):
+    """``conv_in`` that adds to its output whatever follows its own channels in the input."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, in [+ out], h, w) -> (B, out, h, w)."""
+        latents, shift = input[:, : self.in_channels], input[:, self.in_channels :]
+        features = super().forward(latents)
+        return features + shift.to(features.dtype) if shift.shape[1] else features
+
+
+def add_manga_conditions(unet: UNet2DConditionModel, num_queries: int) -> None:
+    """Install character attention on every cross-attention layer, and the dialog embedding, in place.
+
+    ``num_queries`` (tokens per character, and background tokens) is recorded in the configuration, where `load_unet`
+    finds it. Keys: ``...attn2.processor.to_k_ip.weight``, ``...to_v_ip.weight``, ``dialog_bbox_embedding`` (C0,).
+    """
+    assert "manga_conditions" not in unet.config, "conditions are installed once"
+    processors: dict[str, SelfAttention | CharacterCrossAttention] = {}
+    for name in unet.attn_processors:
+        attn = unet.get_submodule(name.removesuffix(".processor"))
+        processors[name] = CharacterCrossAttention(attn) if name.endswith("attn2.processor") else SelfAttention()
+    unet.set_attn_processor(processors)
+
+    plain = unet.conv_in
+    unet.conv_in = DialogConv2d(
+        plain.in_channels, plain.out_channels, plain.kernel_size, plain.stride, plain.padding, device="meta"
+    )
+    unet.conv_in.weight, unet.conv_in.bias = plain.weight, plain.bias
+    embedding = torch.empty(plain.out_channels, dtype=plain.weight.dtype, device=plain.weight.device)
+    unet.register_parameter("dialog_bbox_embedding", nn.Parameter(embedding.normal_(std=DIALOG_EMBEDDING_STD)))
+
+    unet.register_forward_pre_hook(_append_dialog_shift, with_kwargs=True)
+    for module in unet.modules():
+        if isinstance(module, Transformer2DModel):
+            module.register_forward_pre_hook(_region_of_this_level, with_kwargs=True)
+    unet.register_to_config(manga_conditions={"num_queries": num_queries})
+
+
+def _append_dialog_shift(unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Put the dialog embedding, where dialogs are, behind the latents' channels; `DialogConv2d` adds it."""
+    region: Region | None = (kwargs.get("cross_attention_kwargs") or {}).get("region")
+    if region is None:
+        return None
+    latents, *rest = args
+    shift = region.dialogs_at(*latents.shape[-2:]) * unet.dialog_bbox_embedding[:, None, None]
+    return (torch.cat([latents, shift.to(latents.dtype)], dim=1), *rest), kwargs
+
+
+def _region_of_this_level(transformer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Replace the panel's region by that of the feature map that comes in, whose size is known only here."""
+    attention_kwargs = kwargs.get("cross_attention_kwargs") or {}
+    region: Region | None = attention_kwargs.get("region")
+    if region is None:
+        return None
+    level = region.at(*args[0].shape[-2:])
+    return args, kwargs | {"cross_attention_kwargs": attention_kwargs | {"region": level}}
+
+
+def predict_noise(
+    unet: nn.Module, latents: Tensor, timesteps: Tensor, conditions: Conditions, *, character_scale: float = 1.0
+) -> Tensor:
+    """The UNet's noise estimate (B, 4, h, w) for noisy ``latents`` (B, 4, h, w) at ``timesteps`` (B,) in 0..999.
+
+    ``unet`` may be wrapped (DDP). Without a layout in ``conditions`` this is the stock SDXL forward.
+    """
+    return _forward(unet, latents, timesteps, conditions, Region(conditions, character_scale))
+
+
+def noise_predictor(unet: nn.Module, conditions: Conditions, *, character_scale: float = 1.0) -> Predict:
+    """`predict_noise` for a denoising loop: masks, keys and values of the conditions are computed once.
+
+    Only for inference with fixed weights: the kept keys and values carry no gradient.
+    """
+    region = Region(conditions, character_scale, projections={})
+
+    def predict(latents: Tensor, timesteps: Tensor) -> Tensor:
+        with torch.no_grad():
+            return _forward(unet, latents, timesteps, conditions, region)
+
+    return predict
+
+
+def _forward(
+    unet: nn.Module, latents: Tensor, timesteps: Tensor, conditions: Conditions, region: Region
+) -> Tensor:
+    return unet(
+        latents,
+        timesteps,
+        encoder_hidden_states=conditions.text_tokens,
+        added_cond_kwargs={"text_embeds": conditions.pooled_text, "time_ids": conditions.time_ids},
+        cross_attention_kwargs=None if conditions.layout is None else {"region": region},
+        return_dict=False,
+    )[0]
+
+
+def save_unet(unet: UNet2DConditionModel, folder: Path) -> None:
+    """Write ``config.json`` and one safetensors file, as diffusers does."""
+    unet.save_pretrained(folder, max_shard_size="1TB")
+
+
+def load_unet(folder: Path) -> UNet2DConditionModel:
+    """Read what `save_unet` wrote, with conditions installed if the configuration names them.
+
+    Raises ValueError if the folder or any tensor is missing, unexpected or of another shape.
+    """
+    folder = Path(folder)
+    for name in ("config.json", _WEIGHTS):
+        if not (folder / name).is_file():
+            raise ValueError(f"expected {name} in UNet folder {folder}, found none; give the folder of a saved UNet")
+    config = json.loads((folder / "config.json").read_text())
+    manga = config.pop("manga_conditions", None)
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(config)
+        if manga is not None:
+            add_manga_conditions(unet, manga["num_queries"])
+    unet.to_empty(device="cpu")
+    load_strict(unet, folder / _WEIGHTS)
+    return unet
+
+
+def load_strict(module: nn.Module, weights: Path) -> None:
+    """Copy the tensors of a safetensors file into ``module``.
+
+    Raises ValueError if names or shapes differ in either direction.
+    """
+    state = load_file(weights)
+    own = module.state_dict()
+    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    reshaped = [name for name in sorted(own.keys() & state.keys()) if own[name].shape != state[name].shape]
+    if missing or unexpected or reshaped:
+        raise ValueError(
+            f"{weights} does not fit {type(module).__name__}: missing {missing[:5]}, unexpected {unexpected[:5]}, "
+            f"of another shape {reshaped[:5]} ({len(missing)}, {len(unexpected)}, {len(reshaped)} in all); "
+            "use weights saved from the same configuration"
+        )
+    module.load_state_dict(state)
