@@ -1,0 +1,1 @@
+"""From annotation to panel sets: sources, download, validation, panels, and the synthetic world (paper sec. 3)."""

@@ -1,0 +1,94 @@
+"""The MangaZero annotation file (paper sec. 3): a JSON list of pages, every box in pixels of the stitched double page.
+
+The models accept any geometry: boxes outside their page must load, so that validation can name and quarantine them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+Bbox = tuple[float, float, float, float]
+"""x1, y1, x2, y2 in pixels, x to the right, y down."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class CharacterAnnotation(_Record):
+    """A character in a frame; ``id`` is consistent within its page only."""
+
+    id: int | str
+    bbox: Bbox
+    type: int = 0
+    """0 clean face, 1 vague expression, 2 exaggerated or atypical; only 0 serves as a reference."""
+
+
+class DialogAnnotation(_Record):
+    """A speech bubble in a frame."""
+
+    bbox: Bbox
+
+
+class FrameAnnotation(_Record):
+    """A panel."""
+
+    bbox: Bbox
+    caption: str
+    characters: tuple[CharacterAnnotation, ...] = ()
+    dialogs: tuple[DialogAnnotation, ...] = ()
+
+
+class PageMeta(_Record):
+    """Where the two halves of a page come from and how wide they were when annotated; other keys are ignored."""
+
+    url1: str
+    url2: str
+    width1: int
+    width2: int
+
+
+class PageAnnotation(_Record):
+    """A double page: left half ``url1``, right half ``url2``, top aligned."""
+
+    image_path: str
+    frames: tuple[FrameAnnotation, ...]
+    meta: PageMeta
+
+
+def parse_page(raw: Any) -> PageAnnotation:
+    """One page of the file as a typed record.
+
+    Raises ValueError (one line) naming the first field that does not fit; boxes are not checked geometrically.
+    """
+    try:
+        return PageAnnotation.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "page"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        came = repr(first["input"])[:60]
+        raise ValueError(f"page annotation, field {where}: {first['msg']}, got {came}{more}") from None
+
+
+def read_annotations(path: Path) -> list[dict[str, Any]]:
+    """The pages of an annotation file, not yet parsed (`parse_page` does that page by page).
+
+    Raises ValueError (one line) if the file is absent, is no JSON, or is not a list of objects.
+    """
+    try:
+        pages = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"annotation file {path} does not exist; give the path of the JSON list of pages") from None
+    except IsADirectoryError:
+        raise ValueError(f"annotation file {path} is a folder; give the path of the JSON list of pages") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"annotation file {path} is not JSON ({error}); expected a list of pages") from None
+    if not isinstance(pages, list):
+        raise ValueError(f"annotation file {path} holds a {type(pages).__name__}; expected a list of pages")
+    for index, page in enumerate(pages):
+        if not isinstance(page, dict):
+            raise ValueError(f"annotation file {path}: page {index} is a {type(page).__name__}; expected an object")
+    return pages
