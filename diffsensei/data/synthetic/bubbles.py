@@ -129,7 +129,7 @@ def _letter(
     image: Image, lettering: str, cx: float, cy: float, rx: float, ry: float, rng: np.random.Generator, unit: float
 ) -> None:
     """Fill the box (cx ± rx, cy ± ry) with strokes that look like writing."""
-    cell = max(4.0, 5.5 * unit, min(rx, ry) / 1.6)
+    cell = max(5.0, 7.0 * unit, min(rx, ry) / 1.6)
     if lettering == "columns":
         columns, rows = max(1, int(2 * rx / (1.25 * cell))), max(1, int(2 * ry / cell))
         pitch = np.array([1.25 * cell, cell])
@@ -141,8 +141,25 @@ def _letter(
     if len(grid) > 3 and last:
         grid = grid[1:] if lettering == "columns" else grid[:-1]
     centres = (grid - (np.array([columns, rows]) - 1) / 2) * pitch + (cx, cy)
-    strokes = rng.uniform(-0.4, 0.4, (len(centres), 2, 3, 2)) * cell
-    strokes[:, 0, :, 0] = np.array([-0.36, 0.0, 0.36]) * cell
-    strokes[:, 1, :, 1] = np.array([-0.36, 0.0, 0.36]) * cell
-    glyphs = (strokes + centres[:, None, None]).reshape(-1, 3, 2)
-    cv2.polylines(image, list(fixed(glyphs)), False, BLACK, max(1, round(0.9 * unit)), cv2.LINE_AA, SHIFT)
+    chosen = rng.integers(0, len(_GLYPHS), len(centres))
+    size = 0.42 * cell
+    strokes = [stroke * size + centre for kind, centre in zip(chosen, centres, strict=True) for stroke in _GLYPHS[kind]]
+    cv2.polylines(image, [fixed(s) for s in strokes], False, BLACK, max(1, round(0.9 * unit)), cv2.LINE_AA, SHIFT)
+
+
+def _glyph(*strokes: list[tuple[float, float]]) -> tuple[Points, ...]:
+    return tuple(np.array(stroke, dtype=float) for stroke in strokes)
+
+
+_GLYPHS = (
+    _glyph([(-0.8, -0.8), (0.8, -0.8), (0.1, 0.9)]),
+    _glyph([(-0.8, -0.3), (0.8, -0.3)], [(0.1, -0.9), (-0.2, 0.9)]),
+    _glyph([(-0.8, -0.7), (0.8, -0.7), (0.8, 0.8), (-0.8, 0.8)]),
+    _glyph([(-0.7, -0.8), (0.6, -0.6)], [(-0.6, 0.0), (0.5, 0.1)], [(-0.7, 0.7), (0.8, 0.9)]),
+    _glyph([(-0.5, -0.9), (-0.5, 0.8), (0.8, 0.2)]),
+    _glyph([(-0.8, 0.0), (0.0, -0.8), (0.1, 0.9)], [(0.2, -0.1), (0.9, 0.5)]),
+    _glyph([(0.7, -0.9), (-0.8, 0.9)], [(-0.6, -0.5), (0.7, 0.7)]),
+    _glyph([(-0.7, -0.9), (-0.7, 0.6), (0.7, 0.6)], [(-0.6, -0.1), (0.6, -0.3)]),
+    _glyph([(-0.9, -0.5), (0.9, -0.5), (0.5, 0.0)], [(0.0, -0.4), (-0.4, 0.9)]),
+    _glyph([(-0.5, -0.8), (-0.7, 0.2)], [(0.6, -0.8), (0.5, 0.3), (-0.2, 0.9)]),
+)

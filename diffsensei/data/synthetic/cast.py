@@ -22,7 +22,7 @@ POSES = ("standing", "waving", "pointing", "arms crossed", "arms raised")
 FACINGS = ("left", "right", "away")
 DISTANCES = ("close", "medium", "far")
 
-TONE_PATTERNS = ("dots", "lines", "cross", "grain")
+TONE_PATTERNS = ("dots", "lines", "cross", "dashes")
 BUBBLE_SHAPES = ("ellipse", "rounded", "cloud", "octagon")
 MAX_CAST = 8
 KEYS_PER_SERIES = 16

@@ -13,7 +13,7 @@ from diffsensei.data.synthetic.ink import BLACK, WHITE, Image, Paint, Pen, cloth
 REACH = (2.5, 2.35, 3.8)
 """Head half-heights a figure may extend sideways, above and below the centre of its head."""
 
-_FINE_RADIUS = 16
+_FINE_RADIUS = 18
 _TORSO = np.array(
     [(-0.3, 0.8), (0.3, 0.8), (0.85, 1.2), (0.92, 1.6), (0.8, 2.65), (-0.8, 2.65), (-0.92, 1.6), (-0.85, 1.2)]
 )
@@ -111,11 +111,12 @@ def _draw_figure(pen: Pen, identity: Identity, style: Style, state: State, perio
             pen.fill(polygon, hair_paint)
         if style.gloss and identity.hair_tone == "black" and drawn.front and identity.hair_shape != "mohawk":
             pen.stroke([(0.1, -0.92), (0.45, -0.82), (0.68, -0.62)], 1.2, shade=WHITE)
-    draw_accessory(pen, identity, away, width)
+    draw_accessory(pen, identity, away, width, fine)
 
 
 def _draw_arm(pen: Pen, joints: list[tuple[float, float]], sleeve: int, finger: bool = False) -> None:
-    pen.limb(joints, 0.36, sleeve)
+    # A grey contour keeps an arm in a black sleeve apart from the black cloth behind it.
+    pen.limb(joints, 0.36, sleeve, contour=150 if sleeve < 60 else BLACK)
     x, y = joints[-1]
     if finger:
         pen.limb([(x, y), (x + 0.42, y - 0.06)], 0.12, WHITE)

@@ -26,44 +26,47 @@ def head_outline(face: str, width: float) -> Points:
 def draw_face(pen: Pen, identity: Identity, style: Style, state: State, fine: bool) -> None:
     """Eyes, brows, mouth, tears and blush; ``fine`` adds what only shows on large heads."""
     expression, intense = state.expression, state.intense
-    for side in (-1, 1):
-        _draw_eye(pen, _GAZE + 0.4 * side, side, identity.eyes, expression, intense)
-    _draw_mouth(pen, expression, 1.3 if intense else 1.0)
-    if fine:
-        pen.stroke([(_GAZE + 0.12, 0.3), (_GAZE + 0.2, 0.4), (_GAZE + 0.1, 0.42)], 0.6)
     if style.blush and expression == "happy":
         for side in (-1, 1):
-            pen.disc(_GAZE + 0.56 * side, 0.42, 0.16, 0.09, 185, 0)
+            pen.disc(_GAZE + 0.58 * side, 0.46, 0.17, 0.1, 190, 0)
+    for side in (-1, 1):
+        _draw_eye(pen, _GAZE + 0.4 * side, side, identity.eyes, expression, intense, fine)
+    _draw_mouth(pen, expression, 1.3 if intense else 1.0, fine)
+    if fine:
+        pen.stroke([(_GAZE + 0.12, 0.3), (_GAZE + 0.2, 0.4), (_GAZE + 0.1, 0.42)], 0.6)
     if intense and expression == "angry":
         pen.stroke([(0.5, -0.62), (0.62, -0.8)], 1.0)
         pen.stroke([(0.68, -0.52), (0.82, -0.68)], 1.0)
 
 
-def _draw_eye(pen: Pen, x: float, side: int, eyes: str, expression: str, intense: bool) -> None:
+def _draw_eye(pen: Pen, x: float, side: int, eyes: str, expression: str, intense: bool, fine: bool) -> None:
     y = _EYE_Y
     if expression == "happy":
         pen.stroke(ring(x, y + 0.1, 0.2, 0.24, 9, 190, 350), 1.2)
         return
     if expression == "crying":
         wide = 0.13 if not intense else 0.19
-        pen.fill([(x - wide, y + 0.06), (x + wide, y + 0.06), (x + wide * 1.2, 0.86), (x - wide, 0.9)], 215, 0.7)
+        pen.fill([(x - wide, y + 0.06), (x + wide, y + 0.06), (x + wide * 1.2, 0.86), (x - wide, 0.9)], 205, fine * 0.7)
         pen.stroke(ring(x, y - 0.06, 0.21, 0.2, 9, 10, 170), 1.3)
-        pen.stroke([(x - 0.2, -0.28 + 0.1 * (side < 0)), (x + 0.2, -0.28 + 0.1 * (side > 0))], 0.8)
+        if fine:
+            pen.stroke([(x - 0.2, -0.28 + 0.1 * (side < 0)), (x + 0.2, -0.28 + 0.1 * (side > 0))], 0.8)
         return
     if expression == "surprised":
-        size = 0.34 if intense else 0.27
+        size = 0.34 if intense else 0.28
         pen.disc(x, y, size, size * 1.1, WHITE, 1.0)
-        pen.disc(x, y, 0.08, 0.1, BLACK, 0)
-        pen.stroke(ring(x, y - 0.42, 0.2, 0.14, 7, 200, 340), 0.9)
+        pen.disc(x, y, 0.09, 0.11, BLACK, 0)
+        if fine:
+            pen.stroke(ring(x, y - 0.42, 0.2, 0.14, 7, 200, 340), 0.9)
         return
     if eyes == "dot":
         pen.disc(x, y, 0.14, 0.18, BLACK, 0)
     elif eyes == "tall":
         pen.disc(x, y, 0.15, 0.28, BLACK, 0)
-        pen.disc(x + 0.04, y - 0.1, 0.06, 0.09, WHITE, 0)
-    elif eyes == "ring":
+        if fine:
+            pen.disc(x + 0.04, y - 0.1, 0.06, 0.09, WHITE, 0)
+    elif eyes == "ring" and fine:
         pen.disc(x, y, 0.21, 0.21, WHITE, 1.0)
-        pen.disc(x + 0.06, y, 0.09, 0.12, BLACK, 0)
+        pen.disc(x + 0.06, y, 0.1, 0.13, BLACK, 0)
     else:
         pen.stroke([(x - 0.2, y - 0.06), (x + 0.2, y - 0.06)], 1.4)
         pen.disc(x, y + 0.04, 0.11, 0.11, BLACK, 0)
@@ -72,25 +75,26 @@ def _draw_eye(pen: Pen, x: float, side: int, eyes: str, expression: str, intense
         pen.stroke([(x - 0.26 * side, y - 0.16), (x + 0.24 * side, y - 0.2 - drop)], 1.8)
     elif expression == "sad":
         pen.stroke([(x - 0.24 * side, y - 0.46), (x + 0.26 * side, y - 0.2)], 1.1)
-    else:
+    elif fine:
         pen.stroke([(x - 0.18, y - 0.4), (x + 0.18, y - 0.4)], 0.8)
 
 
-def _draw_mouth(pen: Pen, expression: str, size: float) -> None:
+def _draw_mouth(pen: Pen, expression: str, size: float, fine: bool) -> None:
     x, y = _GAZE, 0.6
     if expression == "happy":
         pen.fill(ring(x, y - 0.14, 0.32, 0.36, 11, 0, 180), BLACK, 0.6)
-        pen.disc(x, y + 0.1, 0.14, 0.08, 170, 0)
+        if fine:
+            pen.disc(x, y + 0.1, 0.14, 0.08, 170, 0)
     elif expression == "sad":
         pen.stroke(ring(x, y + 0.2, 0.25, 0.2, 9, 195, 345), 1.2)
     elif expression == "angry":
         wide, high = 0.27 * size, 0.13 * size
-        pen.fill(
-            [(x - wide, y - high), (x + wide, y - high), (x + wide * 1.1, y + high), (x - wide * 1.1, y + high)], WHITE
-        )
-        pen.stroke([(x - wide, y), (x + wide, y)], 0.7)
-        for step in (-0.5, 0.0, 0.5):
-            pen.stroke([(x + step * wide, y - high), (x + step * wide, y + high)], 0.6)
+        teeth = [(x - wide, y - high), (x + wide, y - high), (x + wide * 1.1, y + high), (x - wide * 1.1, y + high)]
+        pen.fill(teeth, WHITE)
+        if fine:
+            pen.stroke([(x - wide, y), (x + wide, y)], 0.7)
+            for step in (-0.5, 0.0, 0.5):
+                pen.stroke([(x + step * wide, y - high), (x + step * wide, y + high)], 0.6)
     elif expression == "surprised":
         pen.disc(x, y + 0.03, 0.16 * size, 0.2 * size, BLACK, 0)
     elif expression == "crying":
@@ -100,12 +104,13 @@ def _draw_mouth(pen: Pen, expression: str, size: float) -> None:
 
 
 def draw_beard(pen: Pen, paint: Paint, width: float) -> None:
-    """A full beard around the mouth."""
-    jaw = ring(0, 0, width * 1.03, 1.12, 15, 8, 172)
-    pen.fill(np.concatenate([jaw, [(-0.6, 0.4), (_GAZE - 0.35, 0.36), (_GAZE + 0.35, 0.36), (0.75, 0.3)]]), paint)
+    """A full beard with room for the mouth; drawn before the face."""
+    jaw = ring(0, 0, width * 1.06, 1.22, 15, 8, 172)
+    pen.fill(np.concatenate([jaw, [(-0.6, 0.4), (_GAZE - 0.35, 0.3), (_GAZE + 0.35, 0.3), (0.75, 0.3)]]), paint)
+    pen.disc(_GAZE, 0.62, 0.4, 0.27, WHITE, 0)
 
 
-def draw_accessory(pen: Pen, identity: Identity, away: bool, width: float) -> None:
+def draw_accessory(pen: Pen, identity: Identity, away: bool, width: float, fine: bool) -> None:
     """Whatever is worn on the head; of what sits on the face nothing shows from behind."""
     kind = identity.accessory
     if kind == "hat":
@@ -128,7 +133,7 @@ def draw_accessory(pen: Pen, identity: Identity, away: bool, width: float) -> No
         pen.stroke([(-width, 0.0), (_GAZE - 0.78, 0.02)], 1.2)
     elif kind == "scar":
         pen.stroke([(-0.62, -0.12), (-0.28, 0.75)], 1.3)
-        for step in (0.1, 0.4, 0.7):
+        for step in (0.1, 0.4, 0.7) if fine else (0.35,):
             x, y = -0.62 + 0.34 * step + 0.05, -0.12 + 0.87 * step
             pen.stroke([(x - 0.17, y + 0.07), (x + 0.17, y - 0.07)], 1.0)
     elif kind == "eyepatch":

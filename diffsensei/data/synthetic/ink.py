@@ -39,8 +39,7 @@ def _tone_tile(pattern: str, period: float, light: int, dark: int, side: int) ->
     elif pattern == "cross":
         field = np.maximum(np.cos(x * wave), np.cos(y * wave)) - 0.45
     else:
-        noise = np.random.default_rng(7).random((side, side), dtype=np.float32)
-        field = 5.0 * (cv2.GaussianBlur(noise, (0, 0), period / 3.6) - 0.5)
+        field = np.cos((x * 1.7 - y * 0.6) * wave / 1.8) * (0.6 + 0.4 * np.cos((x + y * 2) * wave / 4))
     cover = np.clip(field * 1.6 + 0.5, 0, 1)
     return (light + (dark - light) * cover).astype(np.uint8)
 
@@ -108,10 +107,10 @@ class Pen:
         """Draw a polyline ``weight`` pen lines thick."""
         self._polyline([self.place(points)], closed, shade, max(1, round(self.line * weight)))
 
-    def limb(self, points: Any, width: float, shade: int) -> None:
-        """Draw a thick polyline with an outline; ``width`` in local units."""
+    def limb(self, points: Any, width: float, shade: int, contour: int = BLACK) -> None:
+        """Draw a thick polyline with an outline of shade ``contour``; ``width`` in local units."""
         placed, inner = [self.place(points)], max(1, round(width * self.scale))
-        self._polyline(placed, False, BLACK, inner + 2 * self.line)
+        self._polyline(placed, False, contour, inner + 2 * self.line)
         self._polyline(placed, False, shade, inner)
 
     def disc(self, x: float, y: float, rx: float, ry: float, paint: Paint, outline: float = 1.0) -> None:

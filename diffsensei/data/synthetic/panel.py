@@ -31,7 +31,7 @@ _BELOW = {"close": (1.8, 2.35), "medium": (2.5, 3.1), "far": (3.75, 4.7)}
 """Head half-heights between the centre of a head and the lower edge of the panel."""
 _ROOM = 2.35
 """Head half-heights of width a figure needs."""
-_SUPERSAMPLE_BELOW = 0.8
+_SUPERSAMPLE_BELOW = 1.3
 _INTENSE_RATE = 0.35
 _AWAY_RATE = 0.04
 _NUM_PEOPLE = (0.06, 0.42, 0.34, 0.13, 0.05)
@@ -202,7 +202,7 @@ def _render(
 
     silhouettes: list[Image] = []
     for (identity, state), (x, y, radius) in zip(script.people, heads, strict=True):
-        line = max(1, round(style.line_weight * unit * (0.75 + 0.02 * radius / unit)))
+        line = max(1, round(style.line_weight * min(0.055 * radius, 1.6 * unit)))
         layer = draw_character(
             identity, style, state, x=x, y=y, radius=radius, line=line,
             tone_period=style.tone_period * unit, height=height, width=width,
