@@ -1,0 +1,142 @@
+"""What the training stages share: the process' accelerator, the stored data, the loop, and the record they leave."""
+
+import json
+import shutil
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from diffsensei.config.schema import TrainStageConfig
+from diffsensei.data.panel_set import PanelSet
+from diffsensei.data.training_panels import TrainingPanels, read_training_panels
+from diffsensei.foundations.loading import load_clip_image_encoder, load_magi_image_encoder, load_text_encoder
+from diffsensei.seeding import stream_seed
+from diffsensei.training.batch import BatchPlan
+from diffsensei.training.feature_store import (
+    CharacterFeatures,
+    EncodedCharacters,
+    EncodedText,
+    PanelMoments,
+    StoredCharacters,
+    StoredText,
+    TextFeatures,
+    captions_digest,
+    read_index,
+)
+from diffsensei.training.metrics import PANELS_PER_S
+from diffsensei.training.trainer import Batches, TrainableStage, train
+
+Precision = Literal["no", "bf16"]
+
+
+class StageRun:
+    """One training stage in this process, between its stored inputs and its output folder."""
+
+    def __init__(
+        self,
+        label: str,
+        config: TrainStageConfig,
+        *,
+        seed: int,
+        num_processes: int,
+        mixed_precision: Precision,
+        num_threads: int,
+        panels: Path,
+        features: Path,
+        workspace: Path,
+        output: Path,
+    ) -> None:
+        """Raises ValueError when launched with another number of processes, or when the features are not there."""
+        self._label, self._config, self._seed = label, config, seed
+        self._folder, self._features = panels / "train", features
+        self._workspace, self._output = workspace, output
+        self._index = read_index(features)
+        self.moments = PanelMoments(features, self._index)
+        self._accelerator = Accelerator(mixed_precision=mixed_precision)
+        torch.set_num_threads(max(1, num_threads // num_processes))
+        if self._accelerator.num_processes != num_processes:
+            raise ValueError(
+                f"expected {num_processes} processes (training.num_processes), was launched with "
+                f"{self._accelerator.num_processes}; use accelerate launch --num_processes {num_processes}"
+            )
+        # Initial weights draw from the global generator: a stream of its own per stage.
+        torch.manual_seed(stream_seed(seed, "initial weights", label))
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the output."""
+        return self._accelerator.is_main_process
+
+    @property
+    def low_precision(self) -> torch.dtype:
+        """What frozen weights are held in: under bfloat16 autocast a float32 copy would only take room."""
+        return torch.bfloat16 if self._accelerator.mixed_precision == "bf16" else torch.float32
+
+    @cached_property
+    def _panel_set(self) -> PanelSet:
+        return PanelSet(self._folder)
+
+    def read_panels(self, min_reference_side: int) -> TrainingPanels:
+        """The training panels; ValueError when the features were made of other ones."""
+        panels = read_training_panels(
+            self._folder, self.moments.panel_buckets, self.moments.buckets, min_reference_side
+        )
+        if captions_digest(panels.captions) != self._index.captions_sha256:
+            raise ValueError(f"{self._features} holds the features of another panel set; run stage features again")
+        return panels
+
+    def plan(self) -> BatchPlan:
+        return BatchPlan(self.moments, self._config.global_batch_size, self._config.micro_batch_size, self._seed)
+
+    def text(self, panels: TrainingPanels, references: tuple[str, str]) -> TextFeatures:
+        """Stored text features, or the encoders named by ``references``."""
+        if self._index.text:
+            return StoredText(self._features, self._index)
+        encoders = [load_text_encoder(reference, dtype=self.low_precision) for reference in references]
+        for encoder in encoders:
+            encoder.model.to(self._accelerator.device)
+        return EncodedText(encoders, panels.captions)
+
+    def characters(self, clip_reference: str, magi_reference: str) -> CharacterFeatures:
+        """Stored character features, or the encoders named."""
+        if self._index.characters:
+            return StoredCharacters(self._features, self._index)
+        clip = load_clip_image_encoder(clip_reference, dtype=self.low_precision)
+        magi = load_magi_image_encoder(magi_reference, dtype=self.low_precision)
+        clip.model.to(self._accelerator.device)
+        magi.model.to(self._accelerator.device)
+        return EncodedCharacters(clip, magi, self._panel_set)
+
+    def fit(self, objective: nn.Module, batches: Batches, log_every_steps: int) -> None:
+        """Train ``objective``; the main process then writes ``training.json`` and ``logs/``."""
+        train(
+            TrainableStage(self._label, objective, batches),
+            self._config,
+            accelerator=self._accelerator,
+            seed=self._seed,
+            log_every_steps=log_every_steps,
+            workspace=self._workspace,
+        )
+        if self.is_main:
+            self._write_record(objective)
+
+    def _write_record(self, objective: nn.Module) -> None:
+        lines = (self._workspace / "metrics.jsonl").read_text().splitlines()
+        last = {name: value for name, value in json.loads(lines[-1]).items() if name != PANELS_PER_S}
+        record = {
+            "stage": self._label,
+            "config": self._config.model_dump(mode="json"),
+            "seed": self._seed,
+            "num_training_panels": len(self.moments.panel_buckets),
+            "num_trained_parameters": sum(p.numel() for p in objective.parameters() if p.requires_grad),
+            "last_metrics": last,
+        }
+        (self._output / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+        logs = self._output / "logs"
+        logs.mkdir()
+        shutil.copyfile(self._workspace / "metrics.jsonl", logs / "metrics.jsonl")
+        shutil.copytree(self._workspace / "tensorboard", logs / "tensorboard")

@@ -1,0 +1,291 @@
+"""The one training loop: accumulation, clipping, warm-up, logging, checkpoints, preemption. It knows nothing of manga.
+
+Every random draw comes from a stream named by (seed, step, part of the global batch), and batches are functions of the
+same: a resumed run continues bit for bit without saved generator states, and more processes see the same batches.
+"""
+
+import contextlib
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from diffsensei.config.base import config_digest
+from diffsensei.config.schema import TrainStageConfig
+from diffsensei.progress import Progress
+from diffsensei.seeding import stream_seed
+from diffsensei.training.checkpoints import Checkpoint, CheckpointFolder
+from diffsensei.training.metrics import GRAD_NORM, LEARNING_RATE, LOSS, PANELS_PER_S, MetricsLog, Window
+
+PREEMPTED = 143
+"""Exit code after SIGTERM, as a shell reports it (128 + 15)."""
+ADAM_BETAS, ADAM_EPS = (0.9, 0.999), 1e-8
+"""Reference code: AdamW's defaults."""
+ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
+
+logger = logging.getLogger(__name__)
+
+
+class Batches(Protocol):
+    """Batches as a function of the step. A global batch comes in parts, each the work of one forward pass."""
+
+    def num_parts(self, step: int) -> int:
+        """Parts of the global batch of optimizer step ``step``, over all processes."""
+
+    def num_items(self, step: int) -> int:
+        """Items in the global batch of ``step``."""
+
+    def batch(self, step: int, part: int, device: torch.device) -> Any:
+        """Part ``part`` of the global batch of ``step``, on ``device``."""
+
+
+@dataclass(frozen=True)
+class TrainableStage:
+    """What a stage of the paper brings to the loop."""
+
+    label: str
+    objective: nn.Module
+    """``objective(batch, generator)`` gives losses by name (0-d tensors), of which ``loss`` is minimised over all
+    parameters that require gradients."""
+    batches: Batches
+
+
+def train(
+    stage: TrainableStage,
+    config: TrainStageConfig,
+    *,
+    accelerator: Accelerator,
+    seed: int,
+    log_every_steps: int,
+    workspace: Path,
+) -> None:
+    """Train ``stage.objective`` in place for ``config.steps`` optimizer steps; continues from ``workspace``.
+
+    Checkpoints go to ``workspace/checkpoints`` every ``config.checkpoint_every_steps`` and at the end; the log to
+    ``workspace/metrics.jsonl`` and ``workspace/tensorboard``. Raises SystemExit(143) after SIGTERM, once the step is
+    finished and saved; ValueError when a loss or gradient is not finite (the last good checkpoint stays).
+    """
+    _Run(stage, config, accelerator, seed, log_every_steps, workspace).run()
+
+
+class _Run:
+    def __init__(
+        self,
+        stage: TrainableStage,
+        config: TrainStageConfig,
+        accelerator: Accelerator,
+        seed: int,
+        log_every_steps: int,
+        workspace: Path,
+    ) -> None:
+        self._stage, self._config, self._accelerator, self._seed = stage, config, accelerator, seed
+        self._log_every_steps, self._workspace = log_every_steps, workspace
+        self._is_main = accelerator.is_main_process
+        self._model: nn.Module = accelerator.prepare(stage.objective)
+        self._parameters = {
+            name: parameter for name, parameter in stage.objective.named_parameters() if parameter.requires_grad
+        }
+        self._optimizer = torch.optim.AdamW(
+            self._parameters.values(),
+            lr=config.learning_rate,
+            betas=ADAM_BETAS,
+            eps=ADAM_EPS,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self._checkpoints = CheckpointFolder(workspace / "checkpoints")
+        self._window = Window()
+        self._preemption = _Preemption(accelerator)
+
+    def run(self) -> None:
+        start = self._resume()
+        if self._is_main:
+            self._log = MetricsLog(self._workspace, start)
+            self._progress = Progress(
+                self._workspace / "progress.json", self._stage.label, self._config.steps, unit="steps", start=start
+            )
+        self._stage.objective.train()
+        self._since, self._items = time.monotonic(), 0
+        with self._preemption.watched():
+            for step in range(start, self._config.steps):
+                self._step(step)
+                self._after(step + 1)
+        if self._is_main:
+            self._log.close()
+        self._accelerator.wait_for_everyone()
+
+    def _step(self, step: int) -> None:
+        """Optimizer step ``step`` (from 0)."""
+        num_processes = self._accelerator.num_processes
+        num_passes, rest = divmod(self._stage.batches.num_parts(step), num_processes)
+        assert num_passes > 0 == rest, "every process takes equally many parts of a global batch"
+        totals: dict[str, Tensor] = {}
+        for index in range(num_passes):
+            part = index * num_processes + self._accelerator.process_index
+            batch = self._stage.batches.batch(step, part, self._accelerator.device)
+            # Dropout draws from the global generator, so that one gets a named stream as well.
+            torch.manual_seed(stream_seed(self._seed, "dropout", step, part))
+            generator = torch.Generator(self._accelerator.device)
+            generator.manual_seed(stream_seed(self._seed, "noise", step, part))
+            last = index == num_passes - 1
+            with contextlib.nullcontext() if last else self._accelerator.no_sync(self._model):
+                losses: dict[str, Tensor] = self._model(batch, generator)
+                self._accelerator.backward(losses["loss"] / num_passes)
+            for name, loss in losses.items():
+                totals[name] = totals.get(name, 0.0) + loss.detach() / num_passes
+
+        gradients = [parameter.grad for parameter in self._parameters.values() if parameter.grad is not None]
+        grad_norm = nn.utils.get_total_norm(gradients)
+        if self._config.max_grad_norm is not None:
+            nn.utils.clip_grads_with_norm_(self._parameters.values(), self._config.max_grad_norm, grad_norm)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(self._config, step)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._window.add({f"train/{name}": loss for name, loss in totals.items()} | {GRAD_NORM: grad_norm})
+        self._items += self._stage.batches.num_items(step)
+
+    def _after(self, done: int) -> None:
+        """Log, save or stop after ``done`` optimizer steps."""
+        last = done == self._config.steps
+        stopping = self._preemption.requested()
+        due = last or done % self._config.checkpoint_every_steps == 0
+        figures: dict[str, float] = {}
+        if due or stopping or done % self._log_every_steps == 0:
+            self._check_finite(done)
+        if last or done % self._log_every_steps == 0:
+            figures = self._write_log(done)
+        if self._is_main:
+            self._progress.advance(1, **({"loss": round(figures[LOSS], 4)} if figures else {}))
+        if due or stopping:
+            self._save(done)
+        if stopping and not last:
+            logger.warning("%s: stopped by SIGTERM after step %d, checkpoint saved", self._stage.label, done)
+            raise SystemExit(PREEMPTED)
+
+    def _check_finite(self, done: int) -> None:
+        bad = self._window.first_bad_step()
+        if bad is not None:
+            step = done - len(self._window) + bad + 1
+            raise ValueError(
+                f"{self._stage.label}: expected a finite loss and gradient, step {step} has none; lower the learning "
+                f"rate or check the data. The last good checkpoint in {self._workspace / 'checkpoints'} is kept"
+            )
+
+    def _write_log(self, done: int) -> dict[str, float]:
+        """Write the means of the window, over all ranks, and start a new one."""
+        means = self._window.means()
+        values = self._accelerator.reduce(
+            torch.tensor(list(means.values()), device=self._accelerator.device), reduction="mean"
+        )
+        figures = dict(zip(means, values.tolist(), strict=True))
+        now = time.monotonic()
+        figures[LEARNING_RATE] = learning_rate(self._config, done - 1)
+        figures[PANELS_PER_S] = round(self._items / max(now - self._since, 1e-9), 2)
+        self._since, self._items, self._window = now, 0, Window()
+        if self._is_main:
+            self._log.write(done, figures)
+        return figures
+
+    def _save(self, done: int) -> None:
+        """One process writes: under data parallelism all hold the same weights and optimizer state."""
+        names, rows = self._window.rows()
+        if rows:
+            shared = self._accelerator.reduce(torch.tensor(rows, device=self._accelerator.device), reduction="mean")
+            self._window = Window(names, shared.tolist())
+        if self._is_main:
+            weights = {name: parameter.detach().contiguous() for name, parameter in self._parameters.items()}
+            names, rows = self._window.rows()
+            state = {"fingerprint": self._fingerprint(), "window_names": names, "window_rows": rows}
+            self._checkpoints.save(Checkpoint(done, {"weights": weights, "optimizer": self._moments()}, state))
+        self._accelerator.wait_for_everyone()
+
+    def _resume(self) -> int:
+        """Load the newest valid checkpoint; the number of steps it has seen."""
+        checkpoint = self._checkpoints.load_newest()
+        if checkpoint is None:
+            return 0
+        if checkpoint.state["fingerprint"] != self._fingerprint():
+            raise ValueError(
+                f"{self._workspace / 'checkpoints'}: expected a checkpoint of this configuration, found another's; "
+                f"remove the folder to start over"
+            )
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(checkpoint.tensors["weights"][name])
+                moments = {key: checkpoint.tensors["optimizer"].get(f"{key}:{name}") for key in ADAM_STATE}
+                if moments["step"] is not None:  # a parameter that never had a gradient has no state
+                    self._optimizer.state[parameter] = {key: _like(moments[key], parameter) for key in ADAM_STATE}
+        self._window = Window(checkpoint.state["window_names"], checkpoint.state["window_rows"])
+        logger.info("%s: resumed after step %d", self._stage.label, checkpoint.step)
+        return checkpoint.step
+
+    def _moments(self) -> dict[str, Tensor]:
+        """AdamW's state by parameter name."""
+        return {
+            f"{key}:{name}": value.detach().contiguous()
+            for name, parameter in self._parameters.items()
+            for key, value in self._optimizer.state[parameter].items()
+        }
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What a checkpoint must share with the run that continues it."""
+        return {
+            "stage": self._stage.label,
+            "config": config_digest(self._config),
+            "seed": self._seed,
+            "num_parameters": sum(parameter.numel() for parameter in self._parameters.values()),
+        }
+
+
+def learning_rate(config: TrainStageConfig, step: int) -> float:
+    """The rate of optimizer step ``step`` (from 0): linear warm-up, then constant."""
+    return config.learning_rate * min(1.0, (step + 1) / max(config.warmup_steps, 1))
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    """``value`` on the parameter's device and, if it has its shape, in its memory layout."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device)
+    return torch.empty_like(parameter).copy_(value)
+
+
+class _Preemption:
+    """Whether SIGTERM has reached any rank. The first one asks for a stop; a second ends the process at once."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._flag = False
+        # Ranks agree over a CPU group: asking the accelerator would make it wait for the step on every step.
+        self._group = torch.distributed.new_group(backend="gloo") if accelerator.num_processes > 1 else None
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only a main thread may handle signals; elsewhere SIGTERM keeps its default
+            return
+        previous = signal.signal(signal.SIGTERM, self._receive)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+    def requested(self) -> bool:
+        """The same answer on every rank."""
+        if self._group is None:
+            return self._flag
+        flag = torch.tensor([int(self._flag)])
+        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, group=self._group)
+        return bool(flag.item())
+
+    def _receive(self, number: int, frame: object) -> None:
+        if self._flag:
+            raise SystemExit(PREEMPTED)
+        self._flag = True
