@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from diffsensei.data.synthetic.cast import Style
 from diffsensei.data.synthetic.ink import BLACK, SHIFT, WHITE, Image, Points, fixed
+from diffsensei.geometry import area, intersection
 
 Box = tuple[float, float, float, float]
 _CANDIDATES = 28
@@ -38,38 +40,30 @@ def place_bubbles(
     size = min(height, 1.2 * width)
     crowd = 0.88 if len(speakers) > 1 else 1.0
     for mouth, shouted in speakers:
-        best, best_cost = None, 1.0
-        for draw in rng.uniform(0, 1, (_CANDIDATES, 4)):
-            w = min((0.36 + 0.2 * draw[0]) * size * crowd, 0.62 * width)
-            h = min((0.25 + 0.13 * draw[1]) * size * crowd, 0.5 * height)
-            x = margin + draw[2] * (width - w - 2 * margin)
-            y = margin + draw[3] ** 1.5 * 0.75 * (height - h - 2 * margin)
-            box = (x, y, x + w, y + h)
-            if any(_overlap(_grown(box, margin), other.box) for other in placed):
-                continue
-            cost = 4 * max((_overlap(box, head) for head in heads), default=0.0)
-            cost += 1.5 * max((_overlap(box, figure) for figure in figures), default=0.0)
-            cost += 0.25 * y / height
-            if mouth is not None:
-                cost += 0.3 * abs(x + w / 2 - mouth[0]) / width
-            if cost < best_cost:
-                best, best_cost = box, cost
-        if best is not None:
-            placed.append(Bubble(best, shouted, mouth))
+        draw = rng.uniform(0, 1, (_CANDIDATES, 4))
+        w = np.minimum((0.36 + 0.2 * draw[:, 0]) * size * crowd, 0.62 * width)
+        h = np.minimum((0.25 + 0.13 * draw[:, 1]) * size * crowd, 0.5 * height)
+        x = margin + draw[:, 2] * (width - w - 2 * margin)
+        y = margin + draw[:, 3] ** 1.5 * 0.75 * (height - h - 2 * margin)
+        boxes = np.stack([x, y, x + w, y + h], axis=1)
+        cost = 4 * _most_hidden(boxes, heads) + 1.5 * _most_hidden(boxes, figures) + 0.25 * y / height
+        if mouth is not None:
+            cost += 0.3 * np.abs(x + w / 2 - mouth[0]) / width
+        grown = boxes + np.array([-margin, -margin, margin, margin])
+        cost[_most_hidden(grown, [other.box for other in placed]) > 0] = np.inf
+        best = int(np.argmin(cost))
+        if cost[best] < 1.0:
+            x1, y1, x2, y2 = boxes[best].tolist()
+            placed.append(Bubble((x1, y1, x2, y2), shouted, mouth))
     return placed
 
 
-def _grown(box: Box, by: float) -> Box:
-    return box[0] - by, box[1] - by, box[2] + by, box[3] + by
-
-
-def _overlap(box: Box, other: Box) -> float:
-    """Share of ``other`` that ``box`` hides."""
-    w = min(box[2], other[2]) - max(box[0], other[0])
-    h = min(box[3], other[3]) - max(box[1], other[1])
-    if w <= 0 or h <= 0:
-        return 0.0
-    return w * h / ((other[2] - other[0]) * (other[3] - other[1]))
+def _most_hidden(boxes: NDArray[np.float64], others: list[Box]) -> NDArray[np.float64]:
+    """Per box (n, 4), the largest share of any of ``others`` that it hides."""
+    if not others:
+        return np.zeros(len(boxes))
+    against = np.array(others)
+    return np.asarray((intersection(boxes[:, None], against[None]) / area(against)).max(axis=1))
 
 
 def draw_bubble(image: Image, bubble: Bubble, style: Style, rng: np.random.Generator, line: int, unit: float) -> Image:

@@ -91,8 +91,8 @@ def _draw_figure(pen: Pen, identity: Identity, style: Style, state: State, perio
         _draw_arm(pen, far, sleeve)
     pen.fill(_TORSO, body)
     if dress == "suit" and not away:
-        pen.fill([(-0.34, 0.85), (0.5, 0.85), (0.14, 2.0)], WHITE, 0.8)
-        pen.fill([(0.0, 1.15), (0.2, 1.15), (0.24, 1.75), (0.1, 1.9), (-0.04, 1.75)], BLACK, 0)
+        pen.inside().fill([(-0.34, 0.85), (0.5, 0.85), (0.14, 2.0)], WHITE, 0.8)
+        pen.inside().fill([(0.0, 1.15), (0.2, 1.15), (0.24, 1.75), (0.1, 1.9), (-0.04, 1.75)], BLACK, 0)
     if state.pose == "arms crossed":
         _draw_arm(pen, far, sleeve)
     _draw_arm(pen, near, sleeve, finger=state.pose == "pointing")
@@ -106,11 +106,11 @@ def _draw_figure(pen: Pen, identity: Identity, style: Style, state: State, perio
     else:
         if identity.accessory == "beard":
             draw_beard(pen, hair_paint, width)
-        draw_face(pen, identity, style, state, fine)
+        draw_face(pen.inside(), identity, style, state, fine)
         for polygon in drawn.front:
             pen.fill(polygon, hair_paint)
         if style.gloss and identity.hair_tone == "black" and drawn.front and identity.hair_shape != "mohawk":
-            pen.stroke([(0.1, -0.92), (0.45, -0.82), (0.68, -0.62)], 1.2, shade=WHITE)
+            pen.inside().stroke([(0.1, -0.92), (0.45, -0.82), (0.68, -0.62)], 1.2, shade=WHITE)
     draw_accessory(pen, identity, away, width, fine)
 
 
@@ -123,8 +123,11 @@ def _draw_arm(pen: Pen, joints: list[tuple[float, float]], sleeve: int, finger: 
     pen.disc(x, y, 0.25, 0.25, WHITE)
 
 
-def lay_over(panel: Image, layer: Layer, halo: int) -> None:
-    """Compose ``layer`` onto ``panel`` with a white rim of ``halo`` pixels, as inkers part figure and ground."""
+def lay_over(panel: Image, layer: Layer, halo: int) -> Image:
+    """Compose ``layer`` onto ``panel`` with a white rim of ``halo`` pixels, as inkers part figure and ground.
+
+    Returns the coverage of figure and rim, of the layer's shape.
+    """
     rows, columns = layer.image.shape
     ground = panel[layer.top : layer.top + rows, layer.left : layer.left + columns]
     rim = cv2.dilate(layer.alpha, np.ones((2 * halo + 1, 2 * halo + 1), np.uint8))
@@ -132,3 +135,4 @@ def lay_over(panel: Image, layer: Layer, halo: int) -> None:
     kept = cv2.multiply(ground, 255 - layer.alpha, scale=1 / 255)
     inked = cv2.multiply(layer.image, layer.alpha, scale=1 / 255)
     cv2.add(kept, inked, ground)
+    return np.asarray(rim)

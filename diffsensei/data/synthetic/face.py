@@ -12,7 +12,7 @@ _EYE_Y = 0.1
 
 def head_outline(face: str, width: float) -> Points:
     """The contour of a head of half height 1; ``width`` is its half width."""
-    angles = np.radians(np.linspace(0, 360, 36, endpoint=False))
+    angles = np.radians(np.linspace(0, 360, 28, endpoint=False))
     x, y = np.cos(angles), np.sin(angles)
     if face == "square":
         x, y = np.sign(x) * np.abs(x) ** 0.62, np.sign(y) * np.abs(y) ** 0.7

@@ -1,5 +1,6 @@
 """Pen and screentone: anti-aliased polygons in fractional coordinates, and the tones that fill them."""
 
+from copy import copy
 from functools import lru_cache
 from typing import Any
 
@@ -14,18 +15,24 @@ Paint = int | Image
 
 SHIFT = 4
 BLACK, WHITE = 0, 255
+_STEPS = 1 << SHIFT
 _TILE = 256
 
 
 def fixed(points: Any) -> NDArray[np.int32]:
     """Pixel coordinates (n, 2) as the fixed-point integers OpenCV draws with."""
-    return np.rint(np.asarray(points, dtype=np.float64) * (1 << SHIFT)).astype(np.int32)
+    return np.rint(np.asarray(points, dtype=np.float64) * _STEPS).astype(np.int32)
 
 
 def ring(cx: float, cy: float, rx: float, ry: float, count: int = 28, start: float = 0.0, end: float = 360.0) -> Points:
     """``count`` points of an elliptic arc; angles in degrees, clockwise on the page from the right."""
+    return _unit_arc(count, start, end) * (rx, ry) + (cx, cy)
+
+
+@lru_cache(maxsize=128)
+def _unit_arc(count: int, start: float, end: float) -> Points:
     angles = np.radians(np.linspace(start, end, count, endpoint=end - start < 360))
-    return np.stack([cx + rx * np.cos(angles), cy + ry * np.sin(angles)], axis=1)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 @lru_cache(maxsize=128)
@@ -52,7 +59,8 @@ def tone(pattern: str, period: float, light: int, dark: int, height: int, width:
 
 @lru_cache(maxsize=256)
 def _cloth_tile(pattern: str, period: int, side: int) -> Image:
-    y, x = np.mgrid[0:side, 0:side]
+    # Every pattern repeats after two periods, so two periods are drawn and laid out.
+    y, x = np.mgrid[0 : 2 * period, 0 : 2 * period]
     if pattern == "striped":
         dark = (y % period) * 2 < period
     elif pattern == "checked":
@@ -61,7 +69,9 @@ def _cloth_tile(pattern: str, period: int, side: int) -> Image:
         centre = (period - 1) / 2
         shifted = x + (y // period % 2) * (period // 2)
         dark = (y % period - centre) ** 2 + (shifted % period - centre) ** 2 < (0.36 * period) ** 2
-    return np.where(dark, 30, WHITE).astype(np.uint8)
+    cell = np.where(dark, 30, WHITE).astype(np.uint8)
+    repeats = -(-side // len(cell))
+    return np.tile(cell, (repeats, repeats))
 
 
 def cloth(pattern: str, period: float, height: int, width: int) -> Image:
@@ -82,12 +92,18 @@ class Pen:
         self.image, self.alpha = image, alpha
         self.line = max(1, line)
         self.scale = scale
-        self._origin = np.array(origin)
-        self._axes = np.array([-scale if flip else scale, scale])
+        self._origin = np.array(origin) * _STEPS
+        self._axes = np.array([-scale if flip else scale, scale]) * _STEPS
 
     def place(self, points: Any) -> NDArray[np.int32]:
         """Local points (n, 2) in fixed-point pixels."""
-        return fixed(np.asarray(points, dtype=np.float64) * self._axes + self._origin)
+        return np.rint(np.asarray(points, dtype=np.float64) * self._axes + self._origin).astype(np.int32)
+
+    def inside(self) -> "Pen":
+        """The same pen for details that lie within what is already covered."""
+        pen = copy(self)
+        pen.alpha = None
+        return pen
 
     def fill(self, points: Any, paint: Paint, outline: float = 1.0) -> None:
         """Fill a polygon; ``outline`` is the contour's thickness in pen lines (0: none)."""
@@ -115,7 +131,7 @@ class Pen:
 
     def disc(self, x: float, y: float, rx: float, ry: float, paint: Paint, outline: float = 1.0) -> None:
         """Fill an ellipse."""
-        self.fill(ring(x, y, rx, ry, 20), paint, outline)
+        self.fill(ring(x, y, rx, ry, 16), paint, outline)
 
     def _polyline(self, placed: list[NDArray[np.int32]], closed: bool, shade: int, thickness: int) -> None:
         cv2.polylines(self.image, placed, closed, shade, thickness, cv2.LINE_AA, SHIFT)

@@ -12,7 +12,7 @@ from diffsensei.data.synthetic.backgrounds import PLACES, SETTINGS
 from diffsensei.data.synthetic.bubbles import Box
 from diffsensei.data.synthetic.cast import Series, draw_series
 from diffsensei.data.synthetic.ink import WHITE, Image
-from diffsensei.data.synthetic.panel import DrawnPanel, draw_panel, write_script
+from diffsensei.data.synthetic.panel import DrawnPanel, draw_panel, pick, write_script
 from diffsensei.seeding import numpy_stream
 
 PAGE_HEIGHT_UNITS = 360.0
@@ -75,12 +75,12 @@ def draw_page(source: SyntheticSource, series: int, page: int) -> DrawnPage:
     ]
     members = rng.permutation(len(drawn_series.cast))[: int(rng.integers(2, 5))]
     present = [drawn_series.cast[i] for i in members]
-    setting = str(rng.choice(SETTINGS))
+    setting = pick(rng, SETTINGS)
     panels = []
     for index, box in enumerate(boxes):
         stream = numpy_stream(source.seed, "series", series, "page", page, "panel", index)
         x1, y1, x2, y2 = box
-        place = setting if stream.random() < _STAY_RATE else str(stream.choice(PLACES))
+        place = setting if stream.random() < _STAY_RATE else pick(stream, PLACES)
         script = write_script(stream, y2 - y1, x2 - x1, present, place)
         drawn = draw_panel(stream, drawn_series, y2 - y1, x2 - x1, script=script, unit=unit)
         image[y1:y2, x1:x2] = drawn.image

@@ -34,6 +34,7 @@ _ROOM = 2.35
 _SUPERSAMPLE_BELOW = 1.3
 _INTENSE_RATE = 0.35
 _AWAY_RATE = 0.04
+_DISTANCE_WEIGHTS = {"close": 0.4, "medium": 0.4, "far": 0.2}
 _NUM_PEOPLE = (0.06, 0.42, 0.34, 0.13, 0.05)
 _NUM_DIALOGS = (0.32, 0.42, 0.21, 0.05)
 _SPOKEN_IN_VIEW_RATE = 0.85
@@ -104,26 +105,36 @@ def write_script(
 
     ``place`` fixes the background, ``always`` names someone who must appear.
     """
-    place = place or str(rng.choice(PLACES))
-    wanted = int(rng.choice(len(_NUM_PEOPLE), p=_NUM_PEOPLE))
+    place = place or pick(rng, PLACES)
+    wanted = _weighted(rng, _NUM_PEOPLE)
     wanted = min(max(wanted, 0 if always is None else 1), len(candidates))
     wanted = min(wanted, max(1, _capacity(height, width, "far")))
     distances = [d for d in DISTANCES if _capacity(height, width, d) >= wanted] or ["far"]
-    weights = np.array([{"close": 0.4, "medium": 0.4, "far": 0.2}[d] for d in distances])
-    distance = str(rng.choice(distances, p=weights / weights.sum()))
+    distance = distances[_weighted(rng, [_DISTANCE_WEIGHTS[d] for d in distances])]
     order = [candidates[i] for i in rng.permutation(len(candidates))]
     if always is not None:
         order = [always, *(identity for identity in order if identity != always)]
     chosen = order[:wanted]
     people = tuple((chosen[i], _draw_state(rng, distance)) for i in rng.permutation(len(chosen)))
-    return PanelScript(place, distance, people, int(rng.choice(len(_NUM_DIALOGS), p=_NUM_DIALOGS)))
+    return PanelScript(place, distance, people, _weighted(rng, _NUM_DIALOGS))
+
+
+def pick(rng: np.random.Generator, options: Sequence[str]) -> str:
+    """One of ``options``, each as likely (much faster than ``rng.choice``)."""
+    return options[int(rng.integers(len(options)))]
+
+
+def _weighted(rng: np.random.Generator, weights: Sequence[float]) -> int:
+    """An index, as likely as its weight."""
+    edges = np.cumsum(weights)
+    return min(int(np.searchsorted(edges, rng.random() * edges[-1], side="right")), len(weights) - 1)
 
 
 def _draw_state(rng: np.random.Generator, distance: str) -> State:
-    expression = str(rng.choice(EXPRESSIONS))
+    expression = pick(rng, EXPRESSIONS)
     intense = expression in EXAGGERATED and rng.random() < _INTENSE_RATE
-    facing = "away" if not intense and rng.random() < _AWAY_RATE else str(rng.choice(["left", "right"]))
-    return State(expression, str(rng.choice(POSES)), facing, distance, intense)
+    facing = "away" if not intense and rng.random() < _AWAY_RATE else pick(rng, ("left", "right"))
+    return State(expression, pick(rng, POSES), facing, distance, intense)
 
 
 def _size(height: int, width: int) -> float:
@@ -153,7 +164,7 @@ def draw_panel(
         script = write_script(rng, height, width, series.cast)
     unit = unit or (height * width) ** 0.5 / UNITS_PER_SIDE
     # Thin lines need more pixels than a small panel has: draw large, then average.
-    factor = 1 if unit >= _SUPERSAMPLE_BELOW else min(4, int(np.ceil(_SUPERSAMPLE_BELOW / unit)))
+    factor = 1 if unit >= _SUPERSAMPLE_BELOW else min(4, max(2, int(np.ceil(1 / unit))))
     image, silhouettes, bodies = _render(rng, series, script, height * factor, width * factor, unit * factor)
     if factor > 1:
         image = _shrunk(image, height, width)
@@ -207,13 +218,13 @@ def _render(
             identity, style, state, x=x, y=y, radius=radius, line=line,
             tone_period=style.tone_period * unit, height=height, width=width,
         )  # fmt: skip
-        lay_over(image, layer, halo=max(1, round(1.6 * unit)))
+        rim = lay_over(image, layer, halo=max(1, round(1.6 * unit)))
         mask = np.zeros((height, width), np.uint8)
         rows, columns = layer.alpha.shape
         region = np.s_[layer.top : layer.top + rows, layer.left : layer.left + columns]
         mask[region] = layer.alpha
         for earlier in silhouettes:
-            cv2.subtract(earlier[region], layer.alpha, earlier[region])
+            cv2.subtract(earlier[region], rim, earlier[region])
         silhouettes.append(mask)
 
     bodies: list[Image] = []
@@ -224,8 +235,15 @@ def _render(
             cv2.subtract(mask, body, mask)
         bodies.append(body)
     border = max(1, round(style.border * unit))
-    cv2.rectangle(image, (0, 0), (width - 1, height - 1), BLACK, 2 * border - 1)
+    for layer_mask in (*silhouettes, *bodies):
+        _draw_border(layer_mask, border, 0)
+    _draw_border(image, border, BLACK)
     return image, silhouettes, bodies
+
+
+def _draw_border(image: Image, border: int, shade: int) -> None:
+    image[:border] = image[-border:] = shade
+    image[:, :border] = image[:, -border:] = shade
 
 
 def _stage(rng: np.random.Generator, script: PanelScript, height: int, width: int) -> list[tuple[float, float, float]]:
