@@ -6,25 +6,15 @@ which stages it comes ``after``, and whether anything of its own changed or it r
 
 import json
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from infra.jobs.attempt import Attempt
-from infra.stage import Ingredients, Json, Resources, Stage, ingredients
+from infra.stage import Action, Ingredients, Json, Resources, Stage, ingredients
 from infra.stage_folder import Done
 from infra.store import ObjectDamaged, ObjectMissing, ObjectRef, Store
-
-
-class Action(StrEnum):
-    """What becomes of a stage."""
-
-    RUN = "run"
-    REUSE = "reuse"
-    RESUME = "resume"
-    ADOPT = "adopt"
 
 
 class PlanRow(BaseModel):

@@ -8,6 +8,7 @@ configuration it is given, the content of its inputs, and whatever else it decla
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
@@ -17,6 +18,15 @@ from infra.digest import json_digest
 
 Json = Any
 _RESERVED = {"workspace", "output", "executor"}
+
+
+class Action(StrEnum):
+    """What becomes of a stage."""
+
+    RUN = "run"
+    REUSE = "reuse"
+    RESUME = "resume"
+    ADOPT = "adopt"
 
 
 @dataclass(frozen=True)

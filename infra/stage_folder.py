@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from infra.files import read_json, write_json
-from infra.jobs.attempt import Attempt, Call, Intent
+from infra.jobs.attempt import Attempt
 from infra.stage import Ingredients
 
 
@@ -56,13 +56,11 @@ class StageFolder:
             return []
         return [Attempt(path) for path in sorted(self.attempts_path.iterdir()) if path.name.isdigit()]
 
-    def new_attempt(self, intent: Intent, call: Call) -> Attempt:
-        """A fresh attempt after the last one. Only the holder of the claim may ask for it."""
+    def next_attempt_path(self) -> Path:
+        """Where the next attempt belongs. Only the holder of the claim may create it."""
         attempts = self.attempts()
         number = attempts[-1].number + 1 if attempts else 1
-        self.attempts_path.mkdir(parents=True, exist_ok=True)
-        self.workspace.mkdir(exist_ok=True)
-        return Attempt.create(self.attempts_path / f"{number:04d}", intent, call)
+        return self.attempts_path / f"{number:04d}"
 
     def unfinished(self) -> Attempt | None:
         """The last attempt of work that is not done, if there is any."""

@@ -186,6 +186,8 @@ class Store:
         try:
             os.rename(staging, target)
         except OSError:
+            if not target.exists():
+                raise
             self.verify(ref, full=False)  # another publisher of the same content came first
             return
         sync(target.parent)

@@ -158,6 +158,17 @@ class Attempt:
             return is_alive(running.identity)
         return self.lease_age_s() < LEASE_S
 
+    def lived_s(self) -> float:
+        """Wall seconds of a job that left no ``exit.json``: from its start to its last lease."""
+        running, lease = self.running(), read_json(self.lease_path)
+        if running is None or lease is None:
+            return 0.0
+        return max(0.0, _seconds_since(running.started) - _seconds_since(lease["at"]))
+
+    def renew_lease(self) -> None:
+        """Say that the runner lives."""
+        write_json(self.lease_path, {"at": utc_now()})
+
     def lease_age_s(self) -> float:
         """Seconds since the runner last said that it lives; infinite before it ever did."""
         lease = read_json(self.lease_path)
