@@ -1,0 +1,199 @@
+"""The loop on a small regression with dropout: it must not matter to it what is trained."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from diffsensei.config.schema import TrainStageConfig
+from diffsensei.training.trainer import TrainableStage, learning_rate, train
+
+CONFIG = TrainStageConfig(
+    steps=12,
+    learning_rate=1e-2,
+    warmup_steps=4,
+    weight_decay=0.01,
+    max_grad_norm=1.0,
+    global_batch_size=(8,),
+    micro_batch_size=(4,),
+    checkpoint_every_steps=3,
+)
+
+
+class Regression(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(5, 16), nn.GELU(), nn.Dropout(0.2), nn.Linear(16, 1))
+        self.frozen = nn.Linear(5, 1).requires_grad_(False)
+
+    def forward(self, batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        noise = 0.01 * torch.randn(len(batch), 1, generator=generator)
+        error = (self.layers(batch) - self.frozen(batch) - noise).square().mean()
+        return {"loss": error, "double": 2 * error}
+
+
+class Points:
+    """Two parts of four points; ``at`` runs something when a step begins."""
+
+    def __init__(self, at: dict[int, Any] | None = None) -> None:
+        self._at = at or {}
+
+    def num_parts(self, step: int) -> int:
+        return 2
+
+    def num_items(self, step: int) -> int:
+        return 8
+
+    def batch(self, step: int, part: int, device: torch.device) -> Tensor:
+        if step in self._at and part == 0:
+            self._at[step]()
+        return torch.randn(4, 5, generator=torch.Generator().manual_seed(10 * step + part))
+
+
+def fit(workspace: Path, config: TrainStageConfig = CONFIG, batches: Points | None = None) -> Regression:
+    workspace.mkdir(exist_ok=True)
+    objective = Regression()
+    train(
+        TrainableStage("regression", objective, batches or Points()),
+        config,
+        accelerator=Accelerator(cpu=True),
+        seed=7,
+        log_every_steps=2,
+        workspace=workspace,
+    )
+    return objective
+
+
+def weights(objective: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in objective.named_parameters()}
+
+
+def assert_equal(one: nn.Module, other: nn.Module) -> None:
+    for name, parameter in weights(one).items():
+        assert torch.equal(parameter, weights(other)[name]), name
+
+
+def log_of(workspace: Path) -> list[dict[str, float]]:
+    entries = [json.loads(line) for line in (workspace / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in entry.items() if not name.startswith("perf/")} for entry in entries]
+
+
+def crash() -> None:
+    raise KeyboardInterrupt
+
+
+def test_it_learns_and_logs(tmp_path: Path) -> None:
+    objective = fit(tmp_path / "w", CONFIG.replaced(steps=200, learning_rate=3e-2))
+    entries = [json.loads(line) for line in (tmp_path / "w" / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in entries] == list(range(2, 201, 2))
+    assert entries[-1]["train/loss"] < 0.4 * entries[0]["train/loss"]
+    assert entries[-1]["train/double"] == pytest.approx(2 * entries[-1]["train/loss"])
+    assert entries[-1]["perf/panels_per_s"] > 0
+    assert entries[-1]["optim/lr"] == 3e-2
+    assert objective.frozen.weight.grad is None
+    assert list((tmp_path / "w" / "tensorboard").glob("events*"))
+    progress = json.loads((tmp_path / "w" / "progress.json").read_text())
+    assert (progress["done"], progress["total"], progress["unit"]) == (200, 200, "steps")
+
+
+@pytest.mark.parametrize("stop", [1, 4, 6, 11])
+def test_an_interrupted_run_ends_as_a_straight_one(tmp_path: Path, stop: int) -> None:
+    straight = fit(tmp_path / "straight")
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "w", batches=Points({stop: crash}))
+    assert_equal(fit(tmp_path / "w"), straight)
+    assert log_of(tmp_path / "w") == log_of(tmp_path / "straight")
+
+
+def test_sigterm_saves_after_the_step_and_exits_143(tmp_path: Path) -> None:
+    straight = fit(tmp_path / "straight")
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as exit_info:
+        fit(tmp_path / "w", batches=Points({4: lambda: os.kill(os.getpid(), signal.SIGTERM)}))
+    assert exit_info.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert (tmp_path / "w" / "checkpoints" / "step-00000005").is_dir()  # steps 0 to 4, though 5 is not a multiple of 3
+    assert_equal(fit(tmp_path / "w"), straight)
+    assert log_of(tmp_path / "w") == log_of(tmp_path / "straight")
+
+
+def test_accumulated_parts_equal_one_large_batch(tmp_path: Path) -> None:
+    class Whole(Points):
+        def num_parts(self, step: int) -> int:
+            return 1
+
+        def batch(self, step: int, part: int, device: torch.device) -> Tensor:
+            return torch.cat([Points.batch(self, step, part, device) for part in range(2)])
+
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = nn.Linear(5, 1)
+
+        def forward(self, batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+            return {"loss": (self.layer(batch) - batch.sum(dim=1, keepdim=True)).square().mean()}
+
+    results = []
+    for name, batches in (("parts", Points()), ("whole", Whole())):
+        (tmp_path / name).mkdir()
+        objective = Plain()
+        train(
+            TrainableStage("plain", objective, batches),
+            CONFIG,
+            accelerator=Accelerator(cpu=True),
+            seed=0,
+            log_every_steps=4,
+            workspace=tmp_path / name,
+        )
+        results.append(objective.layer.weight.detach())
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-6)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    class Broken(Points):
+        def batch(self, step: int, part: int, device: torch.device) -> Tensor:
+            batch = super().batch(step, part, device)
+            return batch * float("nan") if (step, part) == (7, 1) else batch
+
+    with pytest.raises(ValueError, match="step 8 has none"):
+        fit(tmp_path / "w", batches=Broken())
+    assert sorted(path.name for path in (tmp_path / "w" / "checkpoints").iterdir()) == ["step-00000003", "step-00000006"]
+    assert_equal(fit(tmp_path / "w"), fit(tmp_path / "straight"))
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    fit(tmp_path / "w")
+    with pytest.raises(ValueError, match="found another's"):
+        fit(tmp_path / "w", CONFIG.replaced(steps=20, learning_rate=5e-3))
+
+
+def test_a_finished_run_only_loads(tmp_path: Path) -> None:
+    first = fit(tmp_path / "w")
+    again = fit(tmp_path / "w", batches=Points({step: crash for step in range(12)}))
+    assert_equal(again, first)
+
+
+def test_gradients_are_clipped_to_the_given_norm(tmp_path: Path) -> None:
+    """With plain gradient scale removed by Adam, clipping shows in the moments it keeps."""
+    from diffsensei.training.checkpoints import CheckpointFolder
+
+    fit(tmp_path / "w", CONFIG.replaced(steps=1, max_grad_norm=1e-3, checkpoint_every_steps=1))
+    checkpoint = CheckpointFolder(tmp_path / "w" / "checkpoints").load_newest()
+    assert checkpoint is not None
+    first_moments = [value for name, value in checkpoint.tensors["optimizer"].items() if name.startswith("exp_avg:")]
+    norm = torch.stack([(value / 0.1).square().sum() for value in first_moments]).sum().sqrt()
+    assert norm.item() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_warm_up_is_linear_then_constant() -> None:
+    rates = [learning_rate(CONFIG, step) for step in range(6)]
+    assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01])
+    assert learning_rate(CONFIG.replaced(warmup_steps=0), 0) == 1e-2
