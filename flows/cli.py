@@ -3,10 +3,8 @@
 import importlib
 import json
 import os
-import sys
 import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,12 +12,13 @@ import typer
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
-from diffsensei.config import PAPER_SOURCES, ConfigError, ExperimentConfig, flatten, load_preset
+from diffsensei.config import PAPER_SOURCES, ExperimentConfig, flatten, load_preset
 from diffsensei.config.overrides import describe
 from flows.catalog import FLOWS, find_flow
 
 USER_ERROR = 2
 STAGE_FAILED = 1
+VALUE_WIDTH = 72
 
 
 class _OneLineErrors(TyperGroup):
@@ -28,11 +27,13 @@ class _OneLineErrors(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         if ctx.params.get("debug"):
             return super().invoke(ctx)
-        from tasks.failure import StageFailedError
+        from infra.outcome import StageError, StageRefused
 
         try:
             return super().invoke(ctx)
-        except StageFailedError as error:
+        except StageRefused as error:
+            _fail(f"{error} (log: {error.log_path})", STAGE_FAILED)
+        except StageError as error:
             _fail(str(error), STAGE_FAILED)
         except ValidationError as error:
             _fail(describe(error), USER_ERROR)
@@ -60,7 +61,9 @@ app.add_typer(data, name="data")
 Preset = Annotated[str, typer.Option(help="tiny (CPU), small (one GPU) or paper (8 GPUs).")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change one field, for example training.stage1.steps=10. Repeatable."),
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Change one field, for example training.stage1.steps=10. Repeatable."
+    ),
 ]
 
 
@@ -85,8 +88,9 @@ def run(
     if plain:
         os.environ["TERM"] = "dumb"
     from flows.local_run import run_here
+    from tasks.publication import open_store
 
-    report = run_here(entry, preset, overrides or [])
+    report = run_here(entry, preset, overrides or [], open_store().base)
     if report is not None:
         typer.echo(f"report: {report}")
     else:
@@ -102,10 +106,13 @@ def plan(
     """What a run would do, stage by stage, and why; nothing is started."""
     entry = find_flow(flow)
     config = load_preset(preset, overrides or ())
-    from tasks.planning import plan_rows
+    from tasks.planning import plan_targets, summary_line, table_rows
+    from tasks.publication import open_store
     from tasks.terminal import print_plan
 
-    print_plan(plan_rows(config, entry.targets))
+    found = plan_targets(config, entry.targets, open_store())
+    print_plan(table_rows(found))
+    typer.echo(summary_line(found))
 
 
 @app.command(epilog="Example: diffsensei show paper")
@@ -127,7 +134,9 @@ def _described(config: ExperimentConfig, preset: str, overrides: list[str]) -> I
     changed = {assignment.partition("=")[0].strip() for assignment in overrides}
     sources = PAPER_SOURCES if preset == "paper" else {}
     values = flatten(config)
-    width = max(len(f"{path} = {json.dumps(value)}") for path, value in values.items() if path in sources) if sources else 0
+    width = (
+        max(len(f"{path} = {json.dumps(value)}") for path, value in values.items() if path in sources) if sources else 0
+    )
     for path, value in values.items():
         line = f"{path} = {json.dumps(value, ensure_ascii=False)}"
         source = "set on the command line" if _is_under(path, changed) else sources.get(path)
@@ -140,9 +149,13 @@ def _is_under(path: str, changed: set[str]) -> bool:
 
 @app.command(epilog="Example: diffsensei generate story.json --checkpoint released --output pages")
 def generate(
-    story: Annotated[Path, typer.Argument(help="A story file: pages of panels with captions, characters, boxes, dialogs.")],
+    story: Annotated[
+        Path, typer.Argument(help="A story file (JSON): panels with captions, characters, boxes, dialogs.")
+    ],
     output: Annotated[Path, typer.Option(help="Folder for the pages.")],
-    checkpoint: Annotated[str, typer.Option(help="A bundle's folder, or `released` for the newest released one.")] = "released",
+    checkpoint: Annotated[
+        str, typer.Option(help="A bundle's folder, or `released` for the newest released one.")
+    ] = "released",
     overrides: Overrides = None,
 ) -> None:
     """Draw a manga page from text, character images, boxes and dialogs."""

@@ -29,7 +29,9 @@ def prepare_prefect(store: Path) -> None:
     if "PREFECT_API_URL" not in os.environ:
         wanted |= OWN_SERVER
         if "PREFECT_HOME" not in os.environ:
-            wanted["PREFECT_HOME"] = str(store.resolve() / "prefect")
+            home = store.resolve() / "prefect"
+            home.mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder only, and then retries for minutes
+            wanted["PREFECT_HOME"] = str(home)
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
 

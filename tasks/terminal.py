@@ -19,7 +19,7 @@ STAGE_WIDTH = 20
 class StageView(Protocol):
     """Told what happens to each stage; draws it."""
 
-    def started(self, stage: str, action: str) -> None: ...
+    def started(self, stage: str) -> None: ...
 
     def progressed(self, stage: str, progress: Mapping[str, Any]) -> None:
         """``progress`` is the stage's ``progress.json``: label, done, total, unit, eta_s, figures."""
@@ -46,9 +46,9 @@ class PlainView:
         self._every_s = every_s
         self._last: dict[str, float] = {}
 
-    def started(self, stage: str, action: str) -> None:
+    def started(self, stage: str) -> None:
         self._last[stage] = time.monotonic()
-        self._line(stage, {"run": "started", "resume": "goes on", "adopt": "still running, adopted"}.get(action, action))
+        self._line(stage, "started")
 
     def progressed(self, stage: str, progress: Mapping[str, Any]) -> None:
         now = time.monotonic()
@@ -83,10 +83,12 @@ class LiveView:
     def __exit__(self, *exception: object) -> None:
         self._bars.stop()
 
-    def started(self, stage: str, action: str) -> None:
+    def started(self, stage: str) -> None:
         self._rows[stage] = self._bars.add_task(stage, total=None, state="starting")
 
     def progressed(self, stage: str, progress: Mapping[str, Any]) -> None:
+        if stage not in self._rows:
+            self.started(stage)
         state = f"{describe_progress(progress)}  eta {_eta(progress)}"
         self._bars.update(
             self._rows[stage], total=progress.get("total") or None, completed=progress.get("done", 0), state=state
@@ -94,9 +96,9 @@ class LiveView:
 
     def finished(self, stage: str, how: str, seconds: float) -> None:
         if stage not in self._rows:
-            self.started(stage, how)
+            self.started(stage)
         state = how if how == "reused" else f"{how} in {clock(seconds)}"
-        done = 0 if how == "failed" else 1
+        done = 1 if how in ("done", "reused") else 0
         self._bars.update(self._rows[stage], total=1, completed=done, state=state)
 
 
@@ -108,7 +110,10 @@ def share(progress: Mapping[str, Any]) -> float:
 
 def describe_progress(progress: Mapping[str, Any]) -> str:
     """For example ``stage 1  238/700 steps  loss 0.123``."""
-    parts = [str(progress.get("label", "")), f"{progress.get('done', 0)}/{progress.get('total', 0)} {progress.get('unit', '')}"]
+    parts = [
+        str(progress.get("label", "")),
+        f"{progress.get('done', 0)}/{progress.get('total', 0)} {progress.get('unit', '')}",
+    ]
     parts += [f"{name} {value:.4g}" for name, value in (progress.get("figures") or {}).items()]
     return "  ".join(part for part in parts if part)
 

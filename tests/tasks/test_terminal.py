@@ -12,13 +12,23 @@ HALF_WAY = {"label": "stage 1", "done": 350, "total": 700, "unit": "steps", "eta
 def test_plain_lines_say_what_how_far_and_how_long() -> None:
     out = io.StringIO()
     view = PlainView(Console(file=out, width=200), every_s=0.0)
-    view.started("stage1", "run")
+    view.started("stage1")
     view.progressed("stage1", HALF_WAY)
     view.finished("stage1", "done", 83.4)
     view.finished("panels", "reused", 0.0)
     started, half, done, reused = out.getvalue().splitlines()
     assert started.endswith("started")
-    assert half.split("stage1 ", 1)[1].split() == ["50%", "stage", "1", "350/700", "steps", "loss", "0.1235", "eta", "1:01"]
+    assert half.split("stage1 ", 1)[1].split() == [
+        "50%",
+        "stage",
+        "1",
+        "350/700",
+        "steps",
+        "loss",
+        "0.1235",
+        "eta",
+        "1:01",
+    ]
     assert done.endswith("done in 1:23")
     assert reused.split()[1:] == ["panels", "reused"]
 
@@ -26,7 +36,7 @@ def test_plain_lines_say_what_how_far_and_how_long() -> None:
 def test_plain_lines_keep_their_distance() -> None:
     out = io.StringIO()
     view = PlainView(Console(file=out, width=200), every_s=1000.0)
-    view.started("stage1", "run")
+    view.started("stage1")
     for _ in range(50):
         view.progressed("stage1", HALF_WAY)
     assert len(out.getvalue().splitlines()) == 1
@@ -35,7 +45,7 @@ def test_plain_lines_keep_their_distance() -> None:
 def test_live_view_draws_one_row_per_stage() -> None:
     out = io.StringIO()
     with LiveView(Console(file=out, width=120, force_terminal=True)) as view:
-        view.started("stage1", "run")
+        view.started("stage1")
         view.progressed("stage1", HALF_WAY)
         view.finished("panels", "reused", 0.0)
     last_frame = out.getvalue().rsplit("stage1", 1)[1]
@@ -45,4 +55,7 @@ def test_live_view_draws_one_row_per_stage() -> None:
 
 def test_clock_and_unknown_totals() -> None:
     assert [clock(s) for s in (0.4, 61, 3661)] == ["0:00", "1:01", "1:01:01"]
-    assert describe_progress({"label": "pages", "done": 3, "total": 0, "unit": "pages", "figures": {}}) == "pages  3/0 pages"
+    assert (
+        describe_progress({"label": "pages", "done": 3, "total": 0, "unit": "pages", "figures": {}})
+        == "pages  3/0 pages"
+    )

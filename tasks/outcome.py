@@ -1,0 +1,27 @@
+"""What remains to be done when the stages are: references moved, report published, figures shown."""
+
+import asyncio
+
+from tasks.artifacts import show_metrics, show_report
+from tasks.pipeline import PipelineRun
+from tasks.publication import CANDIDATE, RELEASED, move_reference, publish_report
+
+
+async def publish(run: PipelineRun) -> str | None:
+    """Publish what the run has: metrics, the candidate, the release once it is verified, the report.
+
+    Returns the path of the report's page, or None for runs without one.
+    """
+    results, release = run.results, run.config.release
+    if "score" in results:
+        await show_metrics(results["score"].object.path)
+    if "bundle" in results:
+        bundle = results["bundle"].object
+        move_reference(run.store, CANDIDATE, release, bundle, "built")
+        if "verify" in results:
+            move_reference(run.store, RELEASED, release, bundle, f"verified: {results['verify'].object.digest}")
+    if "report" not in results:
+        return None
+    page = await asyncio.to_thread(publish_report, run.store, results["report"].object, release)
+    await show_report(page)
+    return str(page)

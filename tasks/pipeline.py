@@ -1,0 +1,119 @@
+"""Many stages: each starts when its inputs are there, compute jobs one at a time, data work beside them."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from prefect.runtime import flow_run
+
+from diffsensei.config import ExperimentConfig
+from infra.execution import cancel_jobs
+from infra.jobs.local import LocalBackend
+from infra.jobs.spec import Backend
+from infra.outcome import StageResult
+from infra.plan import make_plan
+from infra.stage import Stage
+from infra.store import Store
+from tasks.artifacts import show_plan
+from tasks.cancellation import FLOW_RUN, watch_for_cancel
+from tasks.planning import needed_for
+from tasks.publication import open_store
+from tasks.run_stage import StageWork, run_stage
+from tasks.stages import COMPUTE, pipeline_stages
+from tasks.terminal import StageView, open_view
+
+COMPUTE_JOBS = 1
+"""Compute jobs use every core or GPU there is; two at once would only take longer each."""
+
+
+@dataclass(frozen=True)
+class PipelineRun:
+    """What a flow made or found: results by stage, in the store."""
+
+    config: ExperimentConfig
+    store: Store
+    results: Mapping[str, StageResult]
+
+
+async def run_pipeline(config: ExperimentConfig, targets: Sequence[str]) -> PipelineRun:
+    """Bring ``targets`` and all they need up to date. Called inside a flow.
+
+    When a stage fails no further one is started, those that run are seen to their end, and its StageError is raised.
+    Interrupting the process that waits (Ctrl-C) asks the running jobs to stop; killing it leaves them running.
+    """
+    stages = needed_for(targets, pipeline_stages(config))
+    store = open_store()
+    return PipelineRun(config, store, await run_stages(stages, config, store, LocalBackend()))
+
+
+async def run_stages(
+    stages: Sequence[Stage], config: ExperimentConfig, store: Store, backend: Backend
+) -> dict[str, StageResult]:
+    """The results of ``stages``, which must be complete (every input among them), by name."""
+    values = config.model_dump(mode="json")
+    await show_plan(await asyncio.to_thread(make_plan, stages, values, store))
+    labels = {FLOW_RUN: str(flow_run.id)}
+    with open_view() as view:
+        graph = _Graph(stages, values, store, backend, labels, view)
+        async with watch_for_cancel(store, backend, labels):
+            try:
+                return await graph.run()
+            except asyncio.CancelledError:
+                cancel_jobs(store, backend, labels)
+                raise
+
+
+class _Skipped(Exception):
+    """Not started, because another stage failed."""
+
+
+class _Graph:
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        values: Mapping[str, object],
+        store: Store,
+        backend: Backend,
+        labels: Mapping[str, str],
+        view: StageView,
+    ) -> None:
+        self._stages = stages
+        self._values = values
+        self._store = store
+        self._backend = backend
+        self._labels = labels
+        self._view = view
+        self._compute = asyncio.Semaphore(COMPUTE_JOBS)
+        self._failed = False
+        self._running: dict[str, asyncio.Task[StageResult]] = {}
+
+    async def run(self) -> dict[str, StageResult]:
+        for stage in self._stages:
+            self._running[stage.name] = asyncio.create_task(self._bring_up(stage), name=stage.name)
+        ended = await asyncio.gather(*self._running.values(), return_exceptions=True)
+        troubles = [trouble for trouble in ended if isinstance(trouble, BaseException)]
+        for trouble in sorted(troubles, key=lambda trouble: isinstance(trouble, _Skipped)):
+            raise trouble
+        return {name: task.result() for name, task in self._running.items()}
+
+    async def _bring_up(self, stage: Stage) -> StageResult:
+        inputs = {}
+        for argument, source in stage.inputs.items():
+            try:
+                inputs[argument] = (await asyncio.shield(self._running[source])).object
+            except Exception as error:
+                raise _Skipped(source) from error
+        async with AsyncExitStack() as held:
+            if stage.name in COMPUTE:
+                await held.enter_async_context(self._compute)
+            if self._failed:
+                raise _Skipped(stage.name)
+            values = stage.values(self._values)
+            work = StageWork(stage, values, inputs, self._store, self._backend, self._labels, self._view)
+            try:
+                state = await run_stage(stage.name, work, return_state=True)
+                return await state.aresult()
+            except Exception:
+                self._failed = True
+                raise

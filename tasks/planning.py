@@ -1,0 +1,53 @@
+"""The plan for some target stages and everything they depend on, as rows for a table."""
+
+from collections.abc import Sequence
+
+from diffsensei.config import ExperimentConfig
+from infra.plan import Plan, PlanRow, make_plan
+from infra.stage import Stage
+from infra.store import Store
+from tasks.stages import pipeline_stages
+from tasks.terminal import clock
+
+
+def needed_for(targets: Sequence[str], stages: Sequence[Stage]) -> list[Stage]:
+    """The ``targets`` and everything upstream of them, in the order of ``stages``.
+
+    Raises ValueError for an unknown target, listing the known ones.
+    """
+    by_name = {stage.name: stage for stage in stages}
+    needed: set[str] = set()
+    waiting = list(targets)
+    while waiting:
+        name = waiting.pop()
+        if name not in by_name:
+            raise ValueError(f"unknown stage {name!r}; known: {', '.join(by_name)}")
+        if name not in needed:
+            needed.add(name)
+            waiting += by_name[name].inputs.values()
+    return [stage for stage in stages if stage.name in needed]
+
+
+def plan_targets(config: ExperimentConfig, targets: Sequence[str], store: Store) -> Plan:
+    """The plan for ``targets`` under ``config`` given what ``store`` holds. Nothing is started."""
+    return make_plan(needed_for(targets, pipeline_stages(config)), config.model_dump(mode="json"), store)
+
+
+def table_rows(plan: Plan) -> list[dict[str, str]]:
+    """The rows of a plan as text: stage, action, time, why."""
+    return [
+        {"stage": row.stage, "action": row.action.value, "time": _time(row), "why": "; ".join(row.reasons)}
+        for row in plan.rows
+    ]
+
+
+def summary_line(plan: Plan) -> str:
+    """For example ``4 of 16 stages to run, about 5:20``."""
+    line = f"{len(plan.work)} of {len(plan.rows)} stages to run"
+    return f"{line}, about {clock(plan.expected_s)}" if plan.expected_s else line
+
+
+def _time(row: PlanRow) -> str:
+    if row.action.value == "reuse":
+        return "-"
+    return "?" if row.expected_s is None else clock(row.expected_s)

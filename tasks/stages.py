@@ -1,0 +1,283 @@
+"""The stages of the pipeline, each declared once: what it calls, what it reads, what it needs.
+
+Plan, flows and provenance all read this table. Raise a stage's version when the same inputs give another result.
+"""
+
+from pathlib import Path
+
+from diffsensei.config import ExperimentConfig
+from diffsensei.config.schema import MangaZeroSource
+from infra.digest import file_digest
+from infra.stage import Resources, Stage
+
+PIXELS = ("numpy", "pillow")
+TENSORS = ("torch", "diffusers", "transformers", "peft")
+
+GENERATE: dict[str, tuple[str, tuple[str, ...]]] = {
+    "generate_sdxl_t2i": ("sdxl_t2i", ("pretrain",)),
+    "generate_stage1": ("diffsensei_stage1", ("stage1",)),
+    "generate_diffsensei": ("diffsensei", ("stage1", "stage2")),
+}
+"""Stage -> method, and the training stages whose weights it draws with."""
+
+COMPUTE = frozenset({"features", "pretrain", "stage1", "stage2", *GENERATE, "score", "bundle", "verify"})
+"""Stages that keep every core or GPU busy by themselves."""
+
+
+def pipeline_stages(config: ExperimentConfig) -> list[Stage]:
+    """Every stage, inputs before what uses them.
+
+    Raises ValueError where a file or a frozen model that the configuration names does not exist.
+    """
+    stages = [*_data(config), *_training(config), *_benchmark(config), *_release(config)]
+    provenance = Stage(
+        name="provenance",
+        version=1,
+        entry="tasks.lineage:write_provenance",
+        config={"config": ""},
+        inputs={stage.name: stage.name for stage in stages},
+    )
+    report = Stage(
+        name="report",
+        version=1,
+        entry="reports.site:build_report",
+        config={"config": ""},
+        inputs={stage.name: stage.name for stage in [*stages, provenance]},
+        packages=("jinja2", "matplotlib", "pillow"),
+    )
+    return [*stages, provenance, report]
+
+
+def _data(config: ExperimentConfig) -> list[Stage]:
+    source = config.data.source
+    workers = config.runtime.dask_workers
+    dask = Resources(cpus=workers, dask_workers=workers)
+    return [
+        Stage(
+            name="annotations",
+            version=1,
+            entry="diffsensei.data.sources:collect_annotations",
+            config={"source": "data.source"},
+            identity={"file": _file_identity(source.annotations)} if isinstance(source, MangaZeroSource) else {},
+            packages=(*PIXELS, "opencv-python-headless"),
+        ),
+        Stage(
+            name="download",
+            version=1,
+            entry="diffsensei.data.download:download_pages",
+            config={"source": "data.source", "download": "data.download"},
+            inputs={"annotations": "annotations"},
+        ),
+        Stage(
+            name="validate",
+            version=1,
+            entry="diffsensei.data.validate:validate_pages",
+            config={"validation": "data.validation", "download": "data.download"},
+            inputs={"download_dir": "download"},
+            resources=dask,
+            packages=PIXELS,
+        ),
+        Stage(
+            name="panels",
+            version=1,
+            entry="diffsensei.data.panels:cut_panels",
+            config={"split": "data.split"},
+            inputs={"validated": "validate"},
+            resources=dask,
+            packages=PIXELS,
+        ),
+    ]
+
+
+def _training(config: ExperimentConfig) -> list[Stage]:
+    texts = _foundations("text_encoder", "text_encoder_2")
+    images = _foundations("clip_image_encoder", "magi_image_encoder")
+    resources = _compute(config, processes=config.training.num_processes)
+    common = {
+        "seed": "seed",
+        "num_processes": "training.num_processes",
+        "mixed_precision": "training.mixed_precision",
+        "num_threads": "runtime.num_threads",
+        "log_every_steps": "runtime.log_every_steps",
+    }
+    data = {"panels": "panels", "features": "features"}
+    return [
+        Stage(
+            name="features",
+            version=1,
+            entry="diffsensei.training.features:encode_features",
+            config=_foundations("vae")
+            | texts
+            | images
+            | {"buckets": "data.buckets", "cache": "data.cache", "num_threads": "runtime.num_threads"},
+            inputs={"panels": "panels"},
+            resources=_compute(config),
+            identity=_identity(config, "vae", *texts, *images),
+            packages=TENSORS,
+        ),
+        Stage(
+            name="pretrain",
+            version=1,
+            entry="diffsensei.training.stages:pretrain",
+            config={
+                "stage": "training.pretrain",
+                "unet": "model.unet",
+                "unet_weights": "model.foundations.unet",
+                "caption_drop_rate": "data.conditioning.caption_drop_rate",
+                **texts,
+                **common,
+            },
+            inputs=data,
+            resources=resources,
+            launcher="accelerate",
+            identity=_identity(config, "unet", *texts),
+            packages=TENSORS,
+        ),
+        Stage(
+            name="stage1",
+            version=1,
+            entry="diffsensei.training.stages:stage1",
+            config={
+                "stage": "training.stage1",
+                "resampler": "model.resampler",
+                "ip_adapter": "model.foundations.ip_adapter",
+                "conditioning": "data.conditioning",
+                **texts,
+                **images,
+                **common,
+            },
+            inputs=data | {"pretrain": "pretrain"},
+            resources=resources,
+            launcher="accelerate",
+            identity=_identity(config, "ip_adapter", *texts, *images),
+            packages=TENSORS,
+        ),
+        Stage(
+            name="stage2",
+            version=1,
+            entry="diffsensei.training.stages:stage2",
+            config={
+                "stage": "training.stage2",
+                "adapter": "model.adapter",
+                "conditioning": "data.conditioning",
+                **_foundations("llm"),
+                **texts,
+                **images,
+                **common,
+            },
+            inputs=data | {"stage1": "stage1"},
+            resources=resources,
+            launcher="accelerate",
+            identity=_identity(config, "llm", *texts, *images),
+            packages=TENSORS,
+        ),
+    ]
+
+
+def _benchmark(config: ExperimentConfig) -> list[Stage]:
+    judges = config.evaluation.judges
+    frozen = Stage(
+        name="benchmark",
+        version=1,
+        entry="diffsensei.evaluation.benchmark:freeze_benchmark",
+        config={
+            "evaluation": "evaluation",
+            "conditioning": "data.conditioning",
+            "buckets": "data.buckets",
+            "seed": "seed",
+        },
+        inputs={"panels": "panels"},
+        packages=PIXELS,
+    )
+    generate = [
+        Stage(
+            name=name,
+            version=1,
+            entry="diffsensei.inference.generate:generate_panels",
+            config={
+                "model": "model",
+                "sampling": "sampling",
+                "evaluation": "evaluation",
+                "num_threads": "runtime.num_threads",
+            },
+            literals={"method": method},
+            inputs={"benchmark": "benchmark"} | {weights: weights for weights in trained},
+            resources=_compute(config),
+            identity=_identity(config, "vae", "text_encoder", "text_encoder_2", *_reference_encoders(method)),
+            packages=TENSORS,
+        )
+        for name, (method, trained) in GENERATE.items()
+    ]
+    score = Stage(
+        name="score",
+        version=1,
+        entry="diffsensei.evaluation.score:score_methods",
+        config={"evaluation": "evaluation"},
+        inputs={"benchmark": "benchmark"} | {name: name for name in GENERATE},
+        resources=_compute(config),
+        identity={"judges": _digest(judges.clip, judges.dino, judges.dialog_detector, judges.fid_features)},
+        packages=("torch", "transformers", "numpy", "scipy", "clean-fid"),
+    )
+    return [frozen, *generate, score]
+
+
+def _release(config: ExperimentConfig) -> list[Stage]:
+    return [
+        Stage(
+            name="bundle",
+            version=1,
+            entry="diffsensei.release.bundle:build_bundle",
+            config={
+                "release": "release",
+                "model": "model",
+                "sampling": "sampling",
+                "conditioning": "data.conditioning",
+            },
+            inputs={"stage1": "stage1", "stage2": "stage2", "score": "score"},
+            resources=_compute(config),
+            identity=_identity(config, "vae", "text_encoder", "text_encoder_2", *_reference_encoders("diffsensei")),
+            packages=TENSORS,
+        ),
+        Stage(
+            name="verify",
+            version=1,
+            entry="diffsensei.release.verify:verify_bundle",
+            inputs={"bundle": "bundle"},
+            resources=_compute(config),
+            packages=TENSORS,
+        ),
+    ]
+
+
+def _compute(config: ExperimentConfig, processes: int = 1) -> Resources:
+    # bf16 is the GPU presets' precision: on a CPU it only costs time.
+    gpus = processes if config.training.mixed_precision == "bf16" else 0
+    return Resources(gpus=gpus, cpus=config.runtime.num_threads * processes, memory_gb=16.0, num_processes=processes)
+
+
+def _foundations(*names: str) -> dict[str, str]:
+    """Argument -> dotted path of frozen parts that are handed over under their own names."""
+    return {name: f"model.foundations.{name}" for name in names}
+
+
+def _reference_encoders(method: str) -> tuple[str, ...]:
+    if method == "sdxl_t2i":
+        return ()
+    return ("clip_image_encoder", "magi_image_encoder", *(("llm",) if method == "diffsensei" else ()))
+
+
+def _identity(config: ExperimentConfig, *names: str) -> dict[str, str]:
+    """The content behind the references a stage uses: a path or a name alone does not say what it holds today."""
+    return {name: _digest(getattr(config.model.foundations, name)) for name in names}
+
+
+def _digest(*references: str) -> str:
+    from diffsensei.foundations.locations import foundation_digest
+
+    return foundation_digest(references)
+
+
+def _file_identity(path: str) -> str:
+    if not Path(path).is_file():
+        raise ValueError(f"data.source.annotations: expected the MangaZero annotation file, {path!r} does not exist")
+    return file_digest(Path(path))
