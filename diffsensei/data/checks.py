@@ -1,0 +1,211 @@
+"""The data checks: each one expectation on one column of one table, run with great_expectations.
+
+A check that fails quarantines its rows or warns about them; nothing is ever deleted. Numbers D1-D20 name the families
+of faults that manga annotations were seen to have.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import pandas as pd
+
+from diffsensei.config.schema import ValidationConfig
+
+Severity = Literal["quarantine", "missing", "warning"]
+
+MAX_CHARACTERS = 4
+"""Characters a panel can condition on (reference code); more are counted, as training drops the rest."""
+MAX_DIALOGS = 8
+ASPECT_RANGE = (0.25, 4.0)
+"""Height over width that the training buckets cover (reference code)."""
+MAX_CAPTION_WORDS = 75
+"""A CLIP text encoder sees 75 tokens, and a word is at least one."""
+MAX_CHROMA = 12.0
+"""Mean channel distance above which a page counts as coloured; JPEG noise of a grey scan stays below 3."""
+MAX_CAPTION_SHARE = 0.01
+MAX_DIALOG_SHARE = 0.8
+NUM_EXAMPLES = 10
+REFUSAL_TEXT = (
+    r"(?i)^\s*(?:i.?m sorry|i am sorry|i apologi[sz]e|sorry, |as an ai\b|i can(?:not|.?t) |i.?m unable|i am unable)"
+)
+HTML = r"<[A-Za-z/!][^>]*>"
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A class of great_expectations by name, and its arguments beside the column."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Check:
+    """``expected`` of every value in ``column``; a row where it fails has ``reason``, and ``evidence`` columns show it.
+
+    When ``named_by_value`` the column itself holds ``reason: evidence`` texts, null where all is well.
+    """
+
+    severity: Severity
+    id: str
+    reason: str
+    title: str
+    column: str
+    expected: Expectation
+    evidence: tuple[str, ...] = ()
+    named_by_value: bool = False
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """A check, what great_expectations said, and the positions (row numbers) that failed."""
+
+    check: Check
+    evaluated: int
+    failed: list[int]
+
+
+def _at_least(value: float) -> Expectation:
+    return Expectation("ExpectColumnValuesToBeBetween", {"min_value": value})
+
+
+def _above(value: float) -> Expectation:
+    return Expectation("ExpectColumnValuesToBeBetween", {"min_value": value, "strict_min": True})
+
+
+def _at_most(value: float) -> Expectation:
+    return Expectation("ExpectColumnValuesToBeBetween", {"max_value": value})
+
+
+def _one_of(*values: object) -> Expectation:
+    return Expectation("ExpectColumnValuesToBeInSet", {"value_set": list(values)})
+
+
+def _unlike(regex: str) -> Expectation:
+    return Expectation("ExpectColumnValuesToNotMatchRegex", {"regex": regex})
+
+
+_ABSENT = Expectation("ExpectColumnValuesToBeNull")
+_NOT_EMPTY = Expectation("ExpectColumnValueLengthsToBeBetween", {"min_value": 1})
+_BOX = ("x1", "y1", "x2", "y2")
+_stop = partial(Check, "quarantine")
+_warn = partial(Check, "warning")
+
+
+def page_checks() -> list[Check]:
+    """Checks of the table with one row per annotation entry."""
+    return [
+        _stop("D1", "bad_annotation", "entry follows the schema", "parse_fault", _ABSENT),
+        _stop("D2", "bad_path", "image_path is relative and normalised", "path_fault", _ABSENT),
+        _stop("D2", "duplicate_path", "image_path is unique", "duplicate_of", _ABSENT),
+        _stop("D4", "image", "halves are whole images", "image_fault", _ABSENT, named_by_value=True),
+        _stop("D3", "geometry", "halves have the annotated size", "stitch_fault", _ABSENT, named_by_value=True),
+        _stop("D1", "no_panels", "page has panels", "num_panels", _at_least(1)),
+        Check("missing", "D20", "missing", "halves were to be had", "missing_fault", _ABSENT, named_by_value=True),
+        _warn("D3", "rescaled_page", "page needed no rescaling", "rescaled", _one_of(False)),
+        _warn("D14", "duplicate_page", "page image is unique", "image_copies", _at_most(1)),
+        _warn("D14", "near_duplicate_page", "no other page looks the same", "near_copies", _at_most(0)),
+        _warn("D16", "colour_page", "page is black and white", "chroma", _at_most(MAX_CHROMA)),
+    ]
+
+
+def panel_checks(config: ValidationConfig) -> list[Check]:
+    """Checks of the panels on accepted pages."""
+    low, high = ASPECT_RANGE
+    side = config.min_panel_side
+    within_aspect = Expectation("ExpectColumnValuesToBeBetween", {"min_value": low, "max_value": high})
+    control = "num_control_characters"
+    return [
+        *_box_checks("panel", config),
+        _stop("D7", "panel_too_small", f"shorter edge of at least {side} px", "shorter_side", _at_least(side), _BOX),
+        _stop("D12", "empty_caption", "caption is not empty", "stripped_caption", _NOT_EMPTY),
+        _stop("D12", "control_characters", "caption is plain text", control, _at_most(0), ("caption",)),
+        _stop("D12", "refusal_caption", "caption is no refusal", "caption", _unlike(REFUSAL_TEXT)),
+        _warn("D12", "html_caption", "caption has no markup", "caption", _unlike(HTML)),
+        _warn("D12", "common_caption", "few panels share it", "caption_share", _at_most(MAX_CAPTION_SHARE)),
+        _warn("D13", "long_caption", "caption fits the text encoders", "caption_words", _at_most(MAX_CAPTION_WORDS)),
+        _warn("D8", "extreme_aspect", "aspect fits a bucket", "aspect", within_aspect),
+        _warn("D9", "duplicate_character_id", "ids differ within a panel", "num_repeated_ids", _at_most(0)),
+        _warn("D11", "many_characters", f"at most {MAX_CHARACTERS}", "num_characters", _at_most(MAX_CHARACTERS)),
+        _warn("D11", "many_dialogs", f"at most {MAX_DIALOGS}", "num_dialogs", _at_most(MAX_DIALOGS)),
+        _warn("D18", "dialogs_cover_panel", "dialogs leave room to draw", "dialog_share", _at_most(MAX_DIALOG_SHARE)),
+    ]
+
+
+def character_checks(config: ValidationConfig) -> list[Check]:
+    """Checks of the characters in accepted panels."""
+    side = config.min_character_side
+    return [
+        *_box_checks("character", config),
+        *_inside_checks("character", config),
+        _stop("D1", "unknown_type", "type is 0, 1 or 2", "type", _one_of(0, 1, 2)),
+        _warn("D7", "small_character", f"shorter edge of at least {side} px", "shorter_side", _at_least(side)),
+        _warn("D10", "no_other_reference", "another clean box of this id", "num_references", _at_least(1)),
+    ]
+
+
+def dialog_checks(config: ValidationConfig) -> list[Check]:
+    """Checks of the dialogs in accepted panels."""
+    return [*_box_checks("dialog", config), *_inside_checks("dialog", config)]
+
+
+def _box_checks(kind: str, config: ValidationConfig) -> list[Check]:
+    margin = config.box_tolerance_px
+    title = f"box leaves its page by at most {margin} px"
+    return [
+        _stop("D5", f"{kind}_not_finite", "box is finite", "finite", _one_of(True), _BOX),
+        _stop("D5", f"{kind}_inverted", "box has area", "shorter_side", _above(0), _BOX),
+        _stop("D5", f"{kind}_outside_page", title, "overshoot_px", _at_most(margin), _BOX),
+        _warn("D5", f"{kind}_clamped", "box lies on its page", "overshoot_px", _at_most(0)),
+    ]
+
+
+def _inside_checks(kind: str, config: ValidationConfig) -> list[Check]:
+    least = config.min_share_inside_panel
+    title = f"at least {least:g} of the box is in its panel"
+    return [
+        _stop("D6", f"{kind}_outside_panel", "box touches its panel", "share_inside", _above(0), _BOX),
+        _warn("D6", f"{kind}_mostly_outside", title, "share_inside", _at_least(least)),
+    ]
+
+
+def run_checks(table: pd.DataFrame, checks: Sequence[Check], name: str) -> tuple[list[CheckResult], dict[str, Any]]:
+    """Run one suite over ``table``; also returns great_expectations' own statistics of it.
+
+    Null cells are not judged, so a measure that could not be taken fails only the check that says why.
+    Raises RuntimeError when an expectation itself breaks.
+    """
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read once, at import; it would phone home
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    rows = table.reset_index(drop=True)
+    rows["row"] = range(len(rows))
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    asset = context.data_sources.add_pandas("tables").add_dataframe_asset(name)
+    batch = asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": rows})
+    expectations = [
+        getattr(gx.expectations, check.expected.name)(
+            column=check.column, meta={"place": place}, **check.expected.arguments
+        )
+        for place, check in enumerate(checks)
+    ]
+    report = batch.validate(
+        gx.ExpectationSuite(name=name, expectations=expectations),
+        result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["row"]},
+    )
+    results: dict[int, CheckResult] = {}
+    for outcome in report.results:
+        assert outcome.expectation_config is not None
+        place = outcome.expectation_config.meta["place"]
+        if outcome.exception_info.get("raised_exception"):
+            raise RuntimeError(f"check {checks[place].reason} broke: {outcome.exception_info['exception_message']}")
+        failed = [int(entry["row"]) for entry in outcome.result["unexpected_index_list"] or []]
+        evaluated = outcome.result["element_count"] - (outcome.result.get("missing_count") or 0)
+        results[place] = CheckResult(checks[place], evaluated, sorted(failed))
+    statistics = {"success": report.success, "statistics": dict(report.statistics)}
+    return [results[place] for place in range(len(checks))], statistics

@@ -1,0 +1,103 @@
+"""Which pages are held out (paper sec. 3.2: two pages of each series; its page list is unpublished, so a rule decides).
+
+The rule needs nothing but the accepted tables: pages with enough panels and a recurring character, in the order of a
+hash of their path, so adding a page never reshuffles the others. Pages that look like another page are passed over.
+"""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from diffsensei.config.schema import SplitConfig
+from diffsensei.data.duplicates import LookAlikes
+
+RULE = "sha256-rank/1"
+"""Name of the rule; raise its number when the same tables would give other pages."""
+
+
+def eligible_pages(pages: pd.DataFrame, panels: pd.DataFrame, characters: pd.DataFrame, min_panels: int) -> pd.Series:
+    """(len(pages),) bool: at least ``min_panels`` accepted panels, and an id that is seen in two of them."""
+    num_panels = panels.groupby("page_id").size().reindex(pages["page_id"], fill_value=0).to_numpy()
+    seen = characters.groupby(["page_id", "character_id"])["panel_id"].nunique()
+    recurring = seen[seen >= 2].index.get_level_values("page_id")
+    return pd.Series((num_panels >= min_panels) & pages["page_id"].isin(recurring).to_numpy(), index=pages.index)
+
+
+def choose_split(
+    pages: pd.DataFrame, panels: pd.DataFrame, characters: pd.DataFrame, config: SplitConfig
+) -> dict[str, Any]:
+    """The split as JSON: rule, held-out pages (id, path, image digest), and what it could not give.
+
+    Raises ValueError when no page qualifies, or none is left to train on.
+    """
+    eligible = eligible_pages(pages, panels, characters, config.min_panels)
+    alike = LookAlikes(pages["dhash"].tolist())
+    copies = pages["image_sha256"].value_counts()
+    rank = pages["image_path"].map(lambda path: hashlib.sha256(f"{RULE}:{path}".encode()).hexdigest())
+    ordered = pages.assign(rank=rank, position=np.arange(len(pages)))[eligible.to_numpy()].sort_values("rank")
+    chosen: list[int] = []
+    passed_over: list[str] = []
+    short: dict[str, int] = {}
+    for series in sorted(set(pages["series"])):
+        taken = 0
+        for row in ordered[ordered["series"] == series].itertuples():
+            if taken == config.eval_pages_per_series:
+                break
+            if copies[row.image_sha256] > 1 or len(alike.matches(row.position)):
+                passed_over.append(row.page_id)
+                continue
+            chosen.append(row.position)
+            taken += 1
+        if taken < config.eval_pages_per_series:
+            short[series] = taken
+    if not chosen or len(chosen) == len(pages):
+        raise ValueError(
+            f"{len(chosen)} of {len(pages)} accepted pages can be held out; expected some, and some left to train on: "
+            f"bring more pages, or lower data.split.min_panels ({config.min_panels}) or "
+            f"data.split.eval_pages_per_series ({config.eval_pages_per_series})"
+        )
+    held_out = pages.iloc[sorted(chosen)]
+    require_no_leak(pages, set(held_out["page_id"]))
+    return {
+        "rule": RULE,
+        "config": config.model_dump(mode="json"),
+        "num_pages": len(pages),
+        "num_eligible": int(eligible.sum()),
+        "eval": held_out[["page_id", "image_path", "series", "image_sha256"]].to_dict("records"),
+        "passed_over_as_look_alikes": passed_over,
+        "series_with_fewer": short,
+        "next_to_a_training_page": _num_adjacent(pages, set(held_out["page_id"])),
+    }
+
+
+def require_no_leak(pages: pd.DataFrame, eval_ids: set[str]) -> None:
+    """Raise ValueError when a held-out page also is, or looks like, a page to train on.
+
+    ``pages``: page_id, image_sha256 and dhash (empty for near-blank pages, which only their digest can betray).
+    """
+    held_out = pages["page_id"].isin(eval_ids).to_numpy()
+    same = set(pages["image_sha256"][held_out]) & set(pages["image_sha256"][~held_out])
+    alike = LookAlikes(pages["dhash"].tolist())
+    for position in np.flatnonzero(held_out):
+        twins = [int(other) for other in alike.matches(int(position)) if not held_out[other]]
+        twins += (
+            np.flatnonzero(~held_out & (pages["image_sha256"] == pages["image_sha256"].iloc[position])).tolist()
+            if same
+            else []
+        )
+        if twins:
+            raise ValueError(
+                f"held-out page {pages['image_path'].iloc[position]!r} is also trained on, as "
+                f"{pages['image_path'].iloc[twins[0]]!r}: expected no page in both; remove one from the annotations"
+            )
+
+
+def _num_adjacent(pages: pd.DataFrame, eval_ids: set[str]) -> int:
+    """Held-out pages that follow or precede a training page of the same folder: they share a scene with it."""
+    folders = pages["image_path"].str.rpartition("/")[0].to_numpy()
+    held_out = pages["page_id"].isin(eval_ids).to_numpy()
+    neighbours = (folders[1:] == folders[:-1]) & (held_out[1:] != held_out[:-1])
+    first, second = np.append(neighbours, False), np.insert(neighbours, 0, False)
+    return int((held_out & (first | second)).sum())
