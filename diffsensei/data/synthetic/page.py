@@ -99,6 +99,12 @@ def chapter_hash(source: SyntheticSource, series: int, page: int) -> str:
     return hashlib.sha256(f"{source.seed}/{series}/{page // PAGES_PER_CHAPTER}".encode()).hexdigest()[:32]
 
 
+def image_path_of(source: SyntheticSource, series: int, page: int) -> str:
+    """``<series>/<chapter>/<page>.png``."""
+    chapter, number = divmod(page, PAGES_PER_CHAPTER)
+    return f"{series_of(source.seed, series).name}/chapter-{chapter + 1:03d}/{number + 1:03d}.png"
+
+
 def _lay_out(rng: np.random.Generator, height: int, width: int, gutter: float) -> list[tuple[int, int, int, int]]:
     """Three to six panels that tile a half page with gutters, in reading order."""
     margin = 1.3 * gutter
@@ -141,22 +147,23 @@ def _annotate(
     ids: dict[int, int] = {}
     frames = []
     for panel in panels:
+        x1, y1, x2, y2 = panel.box
         characters = []
         for character in panel.drawn.characters:
             local = ids.setdefault(character.identity.key, len(ids))
             characters.append(CharacterAnnotation(id=local, bbox=panel.on_page(character.box), type=character.type))
         frames.append(
             FrameAnnotation(
-                bbox=tuple(float(v) for v in panel.box),
+                bbox=(x1, y1, x2, y2),
                 caption=panel.drawn.caption,
                 characters=tuple(characters),
                 dialogs=tuple(DialogAnnotation(bbox=panel.on_page(box)) for box in panel.drawn.dialogs),
             )
         )
-    chapter, number = page // PAGES_PER_CHAPTER + 1, page % PAGES_PER_CHAPTER + 1
+    number = page % PAGES_PER_CHAPTER + 1
     folder = f"https://{SYNTHETIC_HOST}/data/{chapter_hash(source, series.index, page)}"
     return PageAnnotation(
-        image_path=f"{series.name}/chapter-{chapter:03d}/{number:03d}.png",
+        image_path=image_path_of(source, series.index, page),
         frames=tuple(frames),
         meta=PageMeta(
             url1=f"{folder}/{2 * number - 1}.png", url2=f"{folder}/{2 * number}.png", width1=half, width2=half

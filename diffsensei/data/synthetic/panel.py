@@ -90,7 +90,8 @@ class DrawnPanel:
 
     def _relative(self, boxes: list[Box]) -> NDArray[np.float32]:
         height, width = self.image.shape
-        return np.asarray(boxes, dtype=np.float32).reshape(-1, 4) / np.array([width, height] * 2, dtype=np.float32)
+        scale = np.array([width, height] * 2, dtype=np.float64)
+        return np.asarray(np.array(boxes, dtype=np.float64).reshape(-1, 4) / scale, dtype=np.float32)
 
 
 def write_script(
