@@ -13,7 +13,7 @@ from diffsensei.models.region import LevelRegion
 class SelfAttention(AttnProcessor2_0):
     """Stock self-attention that accepts, and has no use for, the region handed to every layer of a block."""
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
         attn: Attention,
         hidden_states: Tensor,
@@ -36,8 +36,8 @@ class CharacterCrossAttention(nn.Module):
         assert attn.group_norm is None, "the stock block normalises before attention"
         assert not attn.residual_connection, "the stock block adds the residual"
         assert attn.rescale_output_factor == 1, "the stock block does not rescale"
-        self.to_k_ip = nn.Linear(width, inner, bias=False, device="meta")
-        self.to_v_ip = nn.Linear(width, inner, bias=False, device="meta")
+        self.to_k_ip: nn.Linear = nn.Linear(width, inner, bias=False, device="meta")
+        self.to_v_ip: nn.Linear = nn.Linear(width, inner, bias=False, device="meta")
         self.to_k_ip.weight = nn.Parameter(attn.to_k.weight.detach().clone())
         self.to_v_ip.weight = nn.Parameter(attn.to_v.weight.detach().clone())
 

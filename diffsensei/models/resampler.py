@@ -3,6 +3,9 @@
 Tensor names and shapes are those of IP-Adapter-Plus plus ``proj_in_magi`` and ``dummy_tokens`` of DiffSensei.
 """
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -35,7 +38,7 @@ class PerceiverAttention(nn.Module):
 
 
 def feed_forward(dim: int, multiple: int = 4) -> nn.Sequential:
-    """LayerNorm, then two bias-free linears around an exact GELU; positions in the list are part of the tensor names."""
+    """LayerNorm, then two bias-free linears around an exact GELU; list positions are part of the names."""
     return nn.Sequential(
         nn.LayerNorm(dim),
         nn.Linear(dim, multiple * dim, bias=False),
@@ -90,7 +93,7 @@ class Resampler(ModelMixin, ConfigMixin):  # type: ignore[misc]
             dim=1,
         )
         latents = self.latents.expand(len(present), -1, -1)
-        for attention, mlp in self.layers:
+        for attention, mlp in cast(Iterable[tuple[nn.Module, nn.Module]], self.layers):
             latents = latents + attention(image_tokens, latents)
             latents = latents + mlp(latents)
         tokens = self.norm_out(self.proj_out(latents))

@@ -8,19 +8,19 @@ the network, so copies, wrappers (DDP, EMA) and recomputation work as for any UN
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from diffsensei.config.schema import UNetConfig
 from diffsensei.models.character_attention import CharacterCrossAttention, SelfAttention
 from diffsensei.models.conditions import Conditions
 from diffsensei.models.region import Region
+from diffsensei.models.weights import load_strict
 
 DIALOG_EMBEDDING_STD = 0.02
 """The reference code draws N(0, 1), which at the first step shifts the features by more than their own spread."""
@@ -71,16 +71,15 @@ def add_manga_conditions(unet: UNet2DConditionModel, num_queries: int) -> None:
     finds it. Keys: ``...attn2.processor.to_k_ip.weight``, ``...to_v_ip.weight``, ``dialog_bbox_embedding`` (C0,).
     """
     assert "manga_conditions" not in unet.config, "conditions are installed once"
-    processors: dict[str, SelfAttention | CharacterCrossAttention] = {}
+    processors: dict[str, Any] = {}
     for name in unet.attn_processors:
-        attn = unet.get_submodule(name.removesuffix(".processor"))
+        attn = cast(Attention, unet.get_submodule(name.removesuffix(".processor")))
         processors[name] = CharacterCrossAttention(attn) if name.endswith("attn2.processor") else SelfAttention()
     unet.set_attn_processor(processors)
 
     plain = unet.conv_in
-    unet.conv_in = DialogConv2d(
-        plain.in_channels, plain.out_channels, plain.kernel_size, plain.stride, plain.padding, device="meta"
-    )
+    assert plain.kernel_size == (3, 3), "SDXL's first convolution"
+    unet.conv_in = DialogConv2d(plain.in_channels, plain.out_channels, kernel_size=3, padding=1, device="meta")
     unet.conv_in.weight, unet.conv_in.bias = plain.weight, plain.bias
     embedding = torch.empty(plain.out_channels, dtype=plain.weight.dtype, device=plain.weight.device)
     unet.register_parameter("dialog_bbox_embedding", nn.Parameter(embedding.normal_(std=DIALOG_EMBEDDING_STD)))
@@ -92,7 +91,7 @@ def add_manga_conditions(unet: UNet2DConditionModel, num_queries: int) -> None:
     unet.register_to_config(manga_conditions={"num_queries": num_queries})
 
 
-def _append_dialog_shift(unet: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _append_dialog_shift(unet: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Put the dialog embedding, where dialogs are, behind the latents' channels; `DialogConv2d` adds it."""
     region: Region | None = (kwargs.get("cross_attention_kwargs") or {}).get("region")
     if region is None:
@@ -136,9 +135,7 @@ def noise_predictor(unet: nn.Module, conditions: Conditions, *, character_scale:
     return predict
 
 
-def _forward(
-    unet: nn.Module, latents: Tensor, timesteps: Tensor, conditions: Conditions, region: Region
-) -> Tensor:
+def _forward(unet: nn.Module, latents: Tensor, timesteps: Tensor, conditions: Conditions, region: Region) -> Tensor:
     return unet(
         latents,
         timesteps,
@@ -160,9 +157,8 @@ def load_unet(folder: Path) -> UNet2DConditionModel:
     Raises ValueError if the folder or any tensor is missing, unexpected or of another shape.
     """
     folder = Path(folder)
-    for name in ("config.json", _WEIGHTS):
-        if not (folder / name).is_file():
-            raise ValueError(f"expected {name} in UNet folder {folder}, found none; give the folder of a saved UNet")
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"expected config.json in UNet folder {folder}, found none; give the folder of a saved UNet")
     config = json.loads((folder / "config.json").read_text())
     manga = config.pop("manga_conditions", None)
     with torch.device("meta"):
@@ -172,21 +168,3 @@ def load_unet(folder: Path) -> UNet2DConditionModel:
     unet.to_empty(device="cpu")
     load_strict(unet, folder / _WEIGHTS)
     return unet
-
-
-def load_strict(module: nn.Module, weights: Path) -> None:
-    """Copy the tensors of a safetensors file into ``module``.
-
-    Raises ValueError if names or shapes differ in either direction.
-    """
-    state = load_file(weights)
-    own = module.state_dict()
-    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    reshaped = [name for name in sorted(own.keys() & state.keys()) if own[name].shape != state[name].shape]
-    if missing or unexpected or reshaped:
-        raise ValueError(
-            f"{weights} does not fit {type(module).__name__}: missing {missing[:5]}, unexpected {unexpected[:5]}, "
-            f"of another shape {reshaped[:5]} ({len(missing)}, {len(unexpected)}, {len(reshaped)} in all); "
-            "use weights saved from the same configuration"
-        )
-    module.load_state_dict(state)

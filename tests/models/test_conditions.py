@@ -8,7 +8,11 @@ from diffsensei.models.conditions import Conditions, Layout, micro_conditions
 def some(batch: int) -> Conditions:
     layout = Layout.empty(batch, num_characters=2, num_dialogs=3)
     return Conditions(
-        torch.randn(batch, 4, 8), torch.randn(batch, 6), torch.full((batch, 6), 1023.0), torch.randn(batch, 9, 8), layout
+        torch.randn(batch, 4, 8),
+        torch.randn(batch, 6),
+        torch.full((batch, 6), 1023.0),
+        torch.randn(batch, 9, 8),
+        layout,
     )
 
 

@@ -10,9 +10,7 @@ from diffsensei.models.resampler import Resampler
 
 def small() -> Resampler:
     torch.manual_seed(0)
-    return Resampler(
-        dim=16, depth=2, heads=2, head_dim=8, num_queries=3, clip_dim=10, magi_dim=6, output_dim=12
-    )
+    return Resampler(dim=16, depth=2, heads=2, head_dim=8, num_queries=3, clip_dim=10, magi_dim=6, output_dim=12)
 
 
 def features(batch: int = 2, slots: int = 3) -> tuple[torch.Tensor, torch.Tensor]:

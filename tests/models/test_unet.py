@@ -108,9 +108,7 @@ def test_absent_characters_are_the_background_alone() -> None:
     assert absent.layout is not None
     noisy = absent.character_tokens.clone()
     noisy[:, QUERIES:] = 1e3
-    no_area = Layout(
-        torch.zeros(2, SLOTS, 4), torch.ones(2, SLOTS, dtype=torch.bool), *_dialogs_of(absent.layout)
-    )
+    no_area = Layout(torch.zeros(2, SLOTS, 4), torch.ones(2, SLOTS, dtype=torch.bool), *_dialogs_of(absent.layout))
     common = (absent.text_tokens, absent.pooled_text, absent.time_ids)
     background_only = Conditions(
         *common, absent.character_tokens[:, :QUERIES], Layout.empty(2, num_characters=0, num_dialogs=1)
@@ -148,9 +146,7 @@ def test_a_character_changes_only_its_own_positions() -> None:
     changed[:, QUERIES : 2 * QUERIES] += 1.0
     after = Conditions(before.text_tokens, before.pooled_text, before.time_ids, changed, before.layout)
     layer = unet.down_blocks[1].attentions[0].transformer_blocks[0].attn2
-    features = [
-        _features(unet, layer, lambda c=c: predict_noise(unet, latents, timesteps, c)) for c in (before, after)
-    ]
+    features = [_features(unet, layer, lambda c=c: predict_noise(unet, latents, timesteps, c)) for c in (before, after)]
     moved = ((features[0] - features[1]).abs().amax(dim=-1) > 1e-6).view(2, 4, 3)
     # Level 1 is 4 x 3; the first box holds the column centres of [0, 0.5): 1/6 only.
     assert moved.tolist() == [[[True, False, False]] * 4] * 2

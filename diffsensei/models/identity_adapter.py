@@ -1,0 +1,182 @@
+"""The MLLM as text-compatible identity adapter (paper sec. 4.2).
+
+A language model reads the caption and a panel's character tokens and returns them adapted to what the caption says
+(pose, expression, ...). Its answer is a fixed token string, so one forward pass replaces generation token by token.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+
+from diffsensei.config.schema import IdentityAdapterConfig
+from diffsensei.models.agent_resampler import AgentResamplers
+from diffsensei.models.identity_prompt import IGNORED, IdentityPrompts, PromptBatch
+from diffsensei.models.weights import load_strict
+
+LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+LEARNT_NORMS = ("input_layernorm", "post_attention_layernorm", "norm")
+
+
+class LanguageModel(Protocol):
+    """A Llama with image slots in its vocabulary, and its tokenizer."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase: ...
+
+    @property
+    def model(self) -> LlamaForCausalLM: ...
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterOutput:
+    predicted: Tensor
+    """(B, N*Q, C): the adapted character tokens."""
+    lm_loss: Tensor
+    """Scalar: cross-entropy of the answer's framing tokens, averaged over all of them in the batch."""
+
+
+class IdentityAdapter(nn.Module):
+    """Language model with LoRA, and the resamplers into and out of it: what stage 2 trains.
+
+    Learnt are LoRA on all linear layers of the blocks, the RMSNorms, the rows of the image tokens in embedding and
+    head, and both resamplers. (The reference code trains all rows of embedding and head; only these rows are new.)
+    """
+
+    def __init__(
+        self,
+        llm: LlamaForCausalLM,
+        tokenizer: PreTrainedTokenizerBase,
+        config: IdentityAdapterConfig,
+        num_characters: int,
+        num_queries: int,
+        token_dim: int,
+    ) -> None:
+        """``llm`` is modified in place. Raises ValueError if ``num_characters * num_queries`` is no square number, or
+        ``tokenizer`` has no image slots.
+        """
+        super().__init__()
+        num_tokens = num_characters * num_queries
+        self.config = config
+        self.shape = {"num_characters": num_characters, "num_queries": num_queries, "token_dim": token_dim}
+        self.tokenizer = tokenizer
+        self.prompts = IdentityPrompts(tokenizer, num_tokens, config.max_caption_tokens)
+        self.agent = AgentResamplers(num_tokens, token_dim, llm.config.hidden_size, config.resampler_heads)
+        learnt_rows = sorted(self.prompts.image_token_ids)
+        lora = LoraConfig(
+            r=config.lora_rank,
+            lora_alpha=config.lora_alpha,  # type: ignore[arg-type]
+            lora_dropout=config.lora_dropout,
+            target_modules=list(LORA_TARGETS),
+            modules_to_save=list(LEARNT_NORMS),
+            trainable_token_indices={"embed_tokens": learnt_rows, "lm_head": learnt_rows},
+        )
+        self.llm: PeftModel = get_peft_model(llm, lora)
+
+    def forward(self, captions: list[str], source_tokens: Tensor) -> AdapterOutput:
+        """``source_tokens`` (B, N*Q, C), zeros in absent slots, with ``captions`` (B) -> adapted tokens and LM loss."""
+        prompts = self.prompts.encode(captions).to(source_tokens.device)
+        base: LlamaForCausalLM = self.llm.get_base_model()  # type: ignore[assignment]
+        hidden = _hidden_states(base, self.agent, prompts, source_tokens)
+        predicted = _answer(self.agent, prompts, hidden)
+        targets = prompts.labels[:, 1:]
+        framed = targets != IGNORED
+        logits = base.lm_head(hidden[:, :-1][framed])
+        return AdapterOutput(predicted, F.cross_entropy(logits.float(), targets[framed]))
+
+    def training_outputs(self, captions: list[str], source_tokens: Tensor) -> AdapterOutput:
+        """The forward pass, by the name the trainer uses."""
+        return self(captions, source_tokens)
+
+    @torch.no_grad()
+    def adapt(self, captions: list[str], source_tokens: Tensor) -> Tensor:
+        """Adapted character tokens (B, N*Q, C), in one prefill."""
+        base: LlamaForCausalLM = self.llm.get_base_model()  # type: ignore[assignment]
+        return adapt_tokens(base, self.agent, self.prompts, captions, source_tokens)
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """What the optimizer gets."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write ``config.json``, ``llm_changes.safetensors`` (LoRA, norms, rows) and ``agent/`` (both resamplers)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = {"adapter": self.config.model_dump(mode="json"), **self.shape}
+        (folder / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+        changes = {name: tensor.contiguous() for name, tensor in self._changes().items()}
+        save_file(changes, folder / "llm_changes.safetensors", metadata={"format": "pt"})
+        self.agent.save_pretrained(folder / "agent")
+
+    def merged_llm(self) -> LlamaForCausalLM:
+        """The language model with everything learnt folded into plain Llama weights. The adapter is used up."""
+        return self.llm.merge_and_unload()
+
+    def _changes(self) -> dict[str, Tensor]:
+        return get_peft_model_state_dict(self.llm, save_embedding_layers=False)
+
+
+def load_adapter(folder: Path, language_model: LanguageModel) -> IdentityAdapter:
+    """Read what `IdentityAdapter.save_adapter` wrote, onto the language model it was trained on (modified in place).
+
+    Raises ValueError if a file is missing or a tensor is missing, unexpected or of another shape.
+    """
+    for name in ("config.json", "llm_changes.safetensors", "agent/config.json"):
+        if not (folder / name).is_file():
+            raise ValueError(f"expected {name} in adapter folder {folder}, found none; give the folder of stage 2")
+    settings = json.loads((folder / "config.json").read_text())
+    config = IdentityAdapterConfig.model_validate(settings.pop("adapter"))
+    adapter = IdentityAdapter(language_model.model, language_model.tokenizer, config, **settings)
+    changes, own = load_file(folder / "llm_changes.safetensors"), adapter._changes()
+    wrong = sorted(name for name in changes.keys() | own.keys() if _shape(changes, name) != _shape(own, name))
+    if wrong:
+        raise ValueError(
+            f"{folder / 'llm_changes.safetensors'} does not fit the language model: {wrong[:5]} ({len(wrong)} in all) "
+            "missing, unexpected or of another shape; use the language model of that training"
+        )
+    set_peft_model_state_dict(adapter.llm, changes)
+    load_strict(adapter.agent, folder / "agent" / "diffusion_pytorch_model.safetensors")
+    return adapter.eval()
+
+
+def adapt_tokens(
+    llm: LlamaForCausalLM,
+    agent: AgentResamplers,
+    prompts: IdentityPrompts,
+    captions: list[str],
+    source_tokens: Tensor,
+) -> Tensor:
+    """``source_tokens`` (B, N*Q, C), zeros in absent slots, adapted to ``captions``: (B, N*Q, C), in one prefill."""
+    encoded = prompts.encode(captions).to(source_tokens.device)
+    return _answer(agent, encoded, _hidden_states(llm, agent, encoded, source_tokens))
+
+
+def blend_tokens(source_tokens: Tensor, adapted_tokens: Tensor, adapter_blend: float) -> Tensor:
+    """beta * adapted + (1 - beta) * source: 0 keeps the reference's look, 1 follows the caption (paper sec. 5.4)."""
+    return adapter_blend * adapted_tokens + (1 - adapter_blend) * source_tokens
+
+
+def _hidden_states(
+    llm: LlamaForCausalLM, agent: AgentResamplers, prompts: PromptBatch, source_tokens: Tensor
+) -> Tensor:
+    """(B, L, hidden) after the last norm. Padding is on the right, where causal attention does not look."""
+    embedded = llm.get_input_embeddings()(prompts.token_ids)
+    source = agent.input_resampler(source_tokens.to(agent.dtype)).to(embedded.dtype)
+    positions = prompts.source_positions.unsqueeze(-1).expand(-1, -1, embedded.shape[-1])
+    embedded = embedded.scatter(1, positions, source)
+    return llm.model(inputs_embeds=embedded, use_cache=False).last_hidden_state
+
+
+def _answer(agent: AgentResamplers, prompts: PromptBatch, hidden: Tensor) -> Tensor:
+    positions = prompts.answer_positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
+    return agent.output_resampler(hidden.gather(1, positions).to(agent.dtype))
+
+
+def _shape(state: dict[str, Tensor], name: str) -> torch.Size | None:
+    return state[name].shape if name in state else None

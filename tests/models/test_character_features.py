@@ -1,0 +1,50 @@
+"""Character features: sizes, determinism, and ViT-MAE that sees everything."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from diffsensei.models.character_features import encode_characters, feature_widths
+
+
+def drawings() -> list[np.ndarray]:
+    stream = np.random.default_rng(0)
+    return [stream.integers(0, 256, size, dtype=np.uint8) for size in ((20, 9), (7, 31), (16, 16))]
+
+
+def test_shapes_for_images_of_any_size_and_for_none(image_encoders: tuple[Any, Any]) -> None:
+    clip_tokens, magi_cls = encode_characters(*image_encoders, drawings())
+    assert feature_widths(*image_encoders) == (8, 12)
+    assert clip_tokens.shape == (3, 5, 8)
+    assert magi_cls.shape == (3, 12)
+    no_tokens, no_cls = encode_characters(*image_encoders, [])
+    assert no_tokens.shape == (0, 5, 8)
+    assert no_cls.shape == (0, 12)
+
+
+def test_the_same_whatever_the_batch_and_the_global_generator(image_encoders: tuple[Any, Any]) -> None:
+    clip_tokens, magi_cls = encode_characters(*image_encoders, drawings())
+    torch.manual_seed(123)
+    clip_alone, magi_alone = encode_characters(*image_encoders, drawings()[1:2])
+    torch.testing.assert_close(clip_tokens[1:2], clip_alone)
+    torch.testing.assert_close(magi_cls[1:2], magi_alone)
+
+
+def test_clip_tokens_are_the_penultimate_layers(image_encoders: tuple[Any, Any]) -> None:
+    clip, _ = image_encoders
+    image = np.full((16, 16), 90, dtype=np.uint8)
+    pixels = clip.processor(images=[np.stack([image] * 3, axis=-1)], return_tensors="pt").pixel_values
+    with torch.no_grad():
+        expected = clip.model(pixels, output_hidden_states=True).hidden_states[2]
+    torch.testing.assert_close(encode_characters(*image_encoders, [image])[0], expected)
+
+
+def test_a_masking_encoder_is_refused(image_encoders: tuple[Any, Any]) -> None:
+    clip, magi = image_encoders
+    masking = copy.deepcopy(magi)
+    masking.model.config.mask_ratio = 0.75
+    with pytest.raises(ValueError, match="mask_ratio 0"):
+        encode_characters(clip, masking, drawings())
