@@ -1,0 +1,197 @@
+"""The results table: figures with intervals, the paper's beside them, the best marked only where it is certain."""
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from diffsensei.evaluation.results import Comparison, MethodInfo, MetricDefinition, MetricResult, Summary
+from reports.charts import Dot, dot_chart
+from reports.paper import COUNTERPARTS, FID_CAVEAT, METRICS
+
+BY_DEFINITION = {("ground_truth", "fid"), ("ground_truth", "dino_i"), ("ground_truth", "dino_c")}
+"""The true panels compared with themselves: their figure says nothing."""
+SIGNIFICANCE = 0.05
+ABSENT = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure as it is printed."""
+
+    text: str
+    interval: str
+    n: str
+    best: bool
+    trivial: bool
+    state: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method: our cells, then the paper's (None where it has none)."""
+
+    info: MethodInfo
+    series: int
+    """Colour: 0 for oracle and floor, then one per method."""
+    cells: tuple[Cell, ...]
+    paper: tuple[str | None, ...]
+    paper_reference: str
+
+
+@dataclass(frozen=True)
+class ResultsTable:
+    metrics: tuple[MetricDefinition, ...]
+    paper_metrics: tuple[MetricDefinition, ...]
+    rows: tuple[Row, ...]
+    charts: tuple[tuple[MetricDefinition, Markup], ...]
+    fid_caveat: str
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    metric: str
+    method: str
+    baseline: str
+    difference: str
+    interval: str
+    p_holm: str
+    n_pages: int
+    verdict: str
+    """``better``, ``worse`` or ``undecided``: an interval without 0 and a corrected p of at most 0.05."""
+
+
+def results_table(summary: Summary) -> ResultsTable:
+    """The table of a run and one chart per metric."""
+    order = {info.name: index for index, info in enumerate(_methods(summary))}
+    best = {metric.name: certain_best(summary, metric) for metric in summary.metrics}
+    rows = []
+    for info in summary.methods:
+        counterpart, reference = COUNTERPARTS.get(info.name, (None, ""))
+        rows.append(
+            Row(
+                info=info,
+                series=order.get(info.name, -1) + 1,
+                cells=tuple(
+                    _cell(summary.result(info.name, metric.name), best[metric.name] == info.name)
+                    for metric in summary.metrics
+                ),
+                paper=tuple(
+                    None if counterpart is None else f"{counterpart.value(metric.name):.3f}"
+                    for metric in summary.metrics
+                    if metric.name in METRICS
+                ),
+                paper_reference=reference,
+            )
+        )
+    return ResultsTable(
+        metrics=summary.metrics,
+        paper_metrics=tuple(metric for metric in summary.metrics if metric.name in METRICS),
+        rows=tuple(rows),
+        charts=tuple(_charts(summary, order)),
+        fid_caveat=FID_CAVEAT,
+    )
+
+
+def certain_best(summary: Summary, metric: MetricDefinition) -> str | None:
+    """The generating method whose interval lies beyond every other method's; None where any two overlap."""
+    results = [summary.result(info.name, metric.name) for info in _methods(summary)]
+    known = [result for result in results if result is not None and result.value is not None]
+    if len(known) < 2 or any(result.low is None or result.high is None for result in known):
+        return None
+
+    def beyond(a: MetricResult, b: MetricResult) -> bool:
+        better, other = (a.low, b.high) if metric.higher_is_better else (b.low, a.high)
+        assert better is not None
+        assert other is not None
+        return better > other
+
+    for candidate in known:
+        if all(beyond(candidate, other) for other in known if other is not candidate):
+            return candidate.method
+    return None
+
+
+def comparison_rows(summary: Summary) -> list[ComparisonRow]:
+    """Paired differences, by metric, with what they allow to say."""
+    labels = {info.name: info.label for info in summary.methods}
+    metrics = {metric.name: metric for metric in summary.metrics}
+    rows = []
+    for comparison in summary.comparisons:
+        metric = metrics[comparison.metric]
+        rows.append(
+            ComparisonRow(
+                metric=metric.label,
+                method=labels.get(comparison.method, comparison.method),
+                baseline=labels.get(comparison.baseline, comparison.baseline),
+                difference=f"{comparison.difference:+.3f}",
+                interval=interval_text(comparison.low, comparison.high, signed=True),
+                p_holm=_probability(comparison.p_holm),
+                n_pages=comparison.n_pages,
+                verdict=_verdict(comparison, metric.higher_is_better),
+            )
+        )
+    return rows
+
+
+def figure_text(value: float) -> str:
+    """Three decimals, or three digits for large figures."""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def interval_text(low: float | None, high: float | None, *, signed: bool = False) -> str:
+    """``0.41 to 0.47``; empty where there is no interval."""
+    if low is None or high is None:
+        return ""
+    if signed:
+        return f"{low:+.3f} to {high:+.3f}"
+    return f"{figure_text(low)} to {figure_text(high)}"
+
+
+def _methods(summary: Summary) -> list[MethodInfo]:
+    return [info for info in summary.methods if info.role == "method"]
+
+
+def _cell(result: MetricResult | None, best: bool) -> Cell:
+    if result is None:
+        return Cell(ABSENT, "", "", False, False, "not measured", "")
+    n = f"n = {result.n_used}" if result.n_used == result.n_total else f"n = {result.n_used} of {result.n_total}"
+    skipped = "; ".join(f"{count} skipped: {reason}" for reason, count in result.skipped.items())
+    seeds = "; ".join(f"seed {seed}: {figure_text(value)}" for seed, value in result.by_seed.items())
+    hint = "; ".join(part for part in (f"interval: {result.interval}", skipped, seeds) if part)
+    if result.value is None:
+        return Cell(ABSENT, "", n, False, False, result.state, hint)
+    trivial = (result.method, result.metric) in BY_DEFINITION
+    text = interval_text(result.low, result.high)
+    return Cell(figure_text(result.value), "by definition" if trivial else text, n, best, trivial, "", hint)
+
+
+def _charts(summary: Summary, order: dict[str, int]) -> list[tuple[MetricDefinition, Markup]]:
+    charts = []
+    for metric in summary.metrics:
+        dots = []
+        for info in summary.methods:
+            result = summary.result(info.name, metric.name)
+            if result is None or result.value is None:
+                continue
+            anchor = info.role != "method"
+            if (info.name, metric.name) in BY_DEFINITION:
+                continue
+            dots.append(Dot(info.label, result.value, result.low, result.high, order.get(info.name, -1) + 1, anchor))
+        if dots:
+            title = f"{metric.label} of each method with its interval; the figures are in the table above"
+            charts.append((metric, dot_chart(dots, name=f"dots-{metric.name}", title=title)))
+    return charts
+
+
+def _probability(value: float | None) -> str:
+    if value is None:
+        return ABSENT
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _verdict(comparison: Comparison, higher_is_better: bool) -> str:
+    low, high, p = comparison.low, comparison.high, comparison.p_holm
+    if low is None or high is None or p is None or p > SIGNIFICANCE or low <= 0 <= high:
+        return "undecided"
+    return "better" if (comparison.difference > 0) == higher_is_better else "worse"

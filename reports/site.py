@@ -1,0 +1,213 @@
+"""The report: a few static pages that open from a folder, without a server, a network or a build step.
+
+Every text from outside (captions, names, reasons) is escaped by the templates; the page's own script is the only one
+its content security policy lets run.
+"""
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from diffsensei.config import ExperimentConfig
+from diffsensei.config.schema import SyntheticSource
+from diffsensei.evaluation.results import GROUND_TRUTH, SHUFFLED_TRUTH, Summary, read_summary
+from diffsensei.progress import Progress
+from reports.assets import AssetFolder
+from reports.data_quality import read_data_quality
+from reports.gallery import MAX_PANELS, NUM_COLOURS, extreme_lists, panel_cards, read_panels
+from reports.paper import TABLES
+from reports.provenance import read_provenance
+from reports.results_table import ABSENT, ResultsTable, comparison_rows, figure_text, interval_text, results_table
+from reports.training_curves import read_training
+
+HERE = Path(__file__).parent
+PAGES = (
+    ("index.html", "Results"),
+    ("panels.html", "Panels"),
+    ("training.html", "Training"),
+    ("data.html", "Data"),
+    ("provenance.html", "Provenance"),
+)
+TILE_METRICS = ("dialog_f1", "dino_c", "dino_i", "clip")
+SYNTHETIC_SCOPE = (
+    "Smoke-size run on a synthetic world.",
+    "The numbers show whether the mechanisms do their job; they are not comparable with the paper's data.",
+)
+MANGAZERO_SCOPE = (
+    "Protocol of the paper, other pages.",
+    "The paper's evaluation pages and its CLIP and DINO variants are unpublished, so its numbers are for orientation.",
+)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One metric of the main method, placed between floor and oracle (per cent of the way)."""
+
+    label: str
+    higher_is_better: bool
+    value: str
+    interval: str
+    series: int
+    floor: str
+    oracle: str
+    mark: float | None
+    band: tuple[float, float] | None
+
+
+def build_report(
+    *,
+    config: ExperimentConfig,
+    validate: Path,
+    pretrain: Path,
+    stage1: Path,
+    stage2: Path,
+    benchmark: Path,
+    generate_sdxl_t2i: Path,
+    generate_stage1: Path,
+    generate_diffsensei: Path,
+    score: Path,
+    bundle: Path,
+    verify: Path,
+    provenance: Path,
+    workspace: Path,
+    output: Path,
+    **unshown: Path,
+) -> None:
+    """Write ``index.html``, its sister pages and ``assets/`` from the results of the stages named.
+
+    ``unshown`` takes the other stages' results: a report rests on all of them, so it is given all of them. Raises ValueError for a folder that lacks what its stage writes.
+    """
+    progress = Progress(workspace / "progress.json", "Building the report", len(PAGES), "pages")
+    summary = read_summary(score)
+    items = pd.read_parquet(score / "items.parquet")
+    panels = read_panels(benchmark)
+    generated = {
+        "sdxl_t2i": generate_sdxl_t2i,
+        "diffsensei_stage1": generate_stage1,
+        "diffsensei": generate_diffsensei,
+    }
+    cards = panel_cards(panels, summary, items, benchmark, generated, AssetFolder(output))
+    main_method, extremes = extreme_lists(cards, summary, items)
+    table = results_table(summary)
+    synthetic = isinstance(config.data.source, SyntheticSource)
+    title, text = SYNTHETIC_SCOPE if synthetic else MANGAZERO_SCOPE
+    shared = {
+        "release": config.release,
+        "verification": _verification(bundle, verify),
+        "percent": f"{100 * summary.confidence:g}",
+    }
+    views: dict[str, dict[str, Any]] = {
+        "index.html": {
+            "summary": summary,
+            "scope": {"title": title, "text": text},
+            "table": table,
+            "tiles": _tiles(summary, table, main_method.name) if main_method else [],
+            "main_method": main_method.label if main_method else "",
+            "judges": list(summary.judges.items()),
+            "comparisons": comparison_rows(summary),
+            "paper_tables": TABLES,
+            "extremes": extremes,
+        },
+        "panels.html": {
+            "cards": cards,
+            "series": sorted({card.request.series for card in cards}),
+            "num_colours": NUM_COLOURS,
+            "num_hidden": max(len(panels) - MAX_PANELS, 0),
+        },
+        "training.html": {
+            "training": [
+                read_training(name, folder)
+                for name, folder in (("pretrain", pretrain), ("stage1", stage1), ("stage2", stage2))
+            ]
+        },
+        "data.html": {
+            "quality": read_data_quality(validate),
+            "source": "A synthetic world, drawn with exact annotations" if synthetic else "MangaZero annotations",
+        },
+        "provenance.html": {
+            "origin": read_provenance(config, provenance),
+            "preset": config.name,
+            "seed": config.seed,
+        },
+    }
+    render = _renderer(views["provenance.html"]["origin"].digest)
+    for name, _ in progress.track(PAGES):
+        (output / name).write_text(render(name, shared | views[name]), encoding="utf-8")
+
+
+def _renderer(digest: str) -> Any:
+    style = (HERE / "static" / "site.css").read_text(encoding="utf-8")
+    script = (HERE / "static" / "site.js").read_text(encoding="utf-8")
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    templates = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=False,
+        keep_trailing_newline=True,
+    )
+
+    def render(page: str, view: dict[str, Any]) -> str:
+        # Our own two files, read from this package.
+        own = {"style": Markup(style), "script": Markup(script)}
+        return templates.get_template(f"{page}.j2").render(
+            page=page, pages=PAGES, policy=policy, digest=digest, **own, **view
+        )
+
+    return render
+
+
+def _tiles(summary: Summary, table: ResultsTable, method: str) -> list[Tile]:
+    series = next(row.series for row in table.rows if row.info.name == method)
+    tiles = []
+    for name in TILE_METRICS:
+        result = summary.result(method, name)
+        if result is None or result.value is None:
+            continue
+        floor, oracle = summary.result(SHUFFLED_TRUTH, name), summary.result(GROUND_TRUTH, name)
+        low = floor.value if floor is not None else None
+        high = oracle.value if oracle is not None else None
+        placed = low is not None and high is not None and low != high
+        tiles.append(
+            Tile(
+                label=next(metric.label for metric in summary.metrics if metric.name == name),
+                higher_is_better=result.higher_is_better,
+                value=figure_text(result.value),
+                interval=interval_text(result.low, result.high),
+                series=series,
+                floor=ABSENT if low is None else figure_text(low),
+                oracle=ABSENT if high is None else figure_text(high),
+                mark=_share(result.value, low, high) if placed else None,
+                band=(_share(result.low, low, high), _share(result.high, low, high))
+                if placed and result.low is not None and result.high is not None
+                else None,
+            )
+        )
+    return tiles
+
+
+def _share(value: float, low: float | None, high: float | None) -> float:
+    """Per cent of the way from ``low`` to ``high``, held between 0 and 100."""
+    assert low is not None
+    assert high is not None
+    return min(max(100 * (value - low) / (high - low), 0.0), 100.0)
+
+
+def _verification(bundle: Path, verify: Path) -> str:
+    manifest, certificate = bundle / "manifest.json", verify / "verification.json"
+    if not manifest.is_file():
+        return "not built"
+    if not certificate.is_file() or not json.loads(certificate.read_text()).get("passed"):
+        return "built, not verified"
+    return "verified: reloaded and redrawn"

@@ -1,0 +1,155 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from reports.site import PAGES, build_report
+
+EVIL = "<script>window.pwned=1</script><img src=x onerror='window.pwned=1'>\"'&{{7*7}}$x$"
+
+
+class _Page(HTMLParser):
+    """Every tag with its attributes, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def _read(output: Path) -> dict[str, _Page]:
+    return {name: _Page((output / name).read_text()) for name, _ in PAGES}
+
+
+@pytest.fixture
+def site(make_run):
+    run = make_run()
+    build_report(**run.arguments)
+    return run.arguments["output"]
+
+
+def test_all_pages_are_written_and_every_link_and_picture_exists(site):
+    for name, page in _read(site).items():
+        ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+        for tag, attributes in page.tags:
+            address = attributes.get("href") if tag == "a" else attributes.get("src") if tag == "img" else None
+            if address is None:
+                continue
+            file, _, fragment = address.partition("#")
+            assert not file or (site / file).is_file(), (name, address)
+            if fragment and not file:
+                assert fragment in ids, (name, address)
+
+
+def test_extremes_lead_to_existing_cards(site):
+    pages = _read(site)
+    cards = {attributes.get("id") for tag, attributes in pages["panels.html"].tags if tag == "article"}
+    links = [a["href"] for tag, a in pages["index.html"].tags if tag == "a" and "panels.html#" in (a["href"] or "")]
+    assert links
+    assert {link.partition("#")[2] for link in links} <= cards
+
+
+def test_pictures_have_alternative_texts_and_hashed_names(site):
+    for page in _read(site).values():
+        for tag, attributes in page.tags:
+            if tag == "img":
+                assert attributes["alt"]
+                assert re.fullmatch(r"assets/[0-9a-f]{16}\.png", attributes["src"])
+
+
+def test_nothing_points_outside(site):
+    for name, _ in PAGES:
+        text = (site / name).read_text()
+        addresses = re.findall(r"(?:src|href|action)=\"([a-z]+:[^\"]*)", text)
+        assert not [a for a in addresses if not a.startswith("http://www.w3.org/")], addresses
+        assert "@import" not in text
+        assert 'type="module"' not in text
+        assert "fetch(" not in text
+
+
+def test_hostile_texts_stay_texts(make_run):
+    run = make_run(caption=EVIL, series=EVIL, character=EVIL, reason=EVIL)
+    build_report(**run.arguments)
+    output = run.arguments["output"]
+    for name, page in _read(output).items():
+        scripts = [attributes for tag, attributes in page.tags if tag == "script"]
+        assert scripts == [{}], name
+        assert not [1 for _, attributes in page.tags for key in attributes if key.startswith("on")], name
+    panels = _read(output)["panels.html"]
+    assert EVIL in panels.text
+    assert "49$x$" not in panels.text
+    assert any(attributes.get("data-series") == EVIL for _, attributes in panels.tags)
+    assert EVIL in _read(output)["data.html"].text
+
+
+def test_hostile_method_labels_stay_texts_in_charts(make_run):
+    run = make_run()
+    path = run.arguments["score"] / "summary.json"
+    path.write_text(path.read_text().replace('"label":"DiffSensei"', '"label":"<script>x</script>$a_b$"'))
+    build_report(**run.arguments)
+    page = _read(run.arguments["output"])["index.html"]
+    assert [attributes for tag, attributes in page.tags if tag == "script"] == [{}]
+    assert page.text.count("<script>x</script>$a_b$") >= 8
+
+
+def test_reference_outside_the_benchmark_is_refused(make_run):
+    run = make_run()
+    path = run.arguments["benchmark"] / "panels.jsonl"
+    path.write_text(path.read_text().replace("references/panel1-0.png", "../score/secret.png"))
+    with pytest.raises(ValueError, match="lies outside"):
+        build_report(**run.arguments)
+
+
+def test_the_first_page_says_what_the_run_is(site):
+    text = _read(site)["index.html"].text
+    assert "Smoke-size run on a synthetic world." in text
+    assert "not comparable with the paper's data" in text
+    assert "definition unknown, not comparable" in text
+
+
+def test_results_stand_with_intervals_and_numbers_beside_the_papers(site):
+    text = " ".join(_read(site)["index.html"].text.split())
+    assert "0.836 0.786 to 0.886 n = 97" in text.replace("0.8360", "0.836 0").replace("0.886n", "0.886 n")
+    assert "n = 94 of 97" in text
+    assert "0.727" in text
+    assert "Shuffled truth" in text
+
+
+def test_provenance_lists_overrides_and_the_command(site):
+    text = _read(site)["provenance.html"].text
+    command = "diffsensei run full-pipeline --preset tiny --set training.stage2.steps=200 --set sampling.guidance_scale=2.5"
+    assert command in text
+    assert "preset: 150" in text
+    assert "Some Processor 3000" in text
+
+
+def test_a_missing_picture_is_a_state(make_run):
+    run = make_run()
+    (run.arguments["generate_stage1"] / "images" / "0" / "panel2.png").unlink()
+    build_report(**run.arguments)
+    assert "not generated" in _read(run.arguments["output"])["panels.html"].text
+
+
+def test_the_same_run_gives_the_same_bytes(make_run, tmp_path):
+    run = make_run()
+    build_report(**run.arguments)
+    again = tmp_path / "again"
+    again.mkdir()
+    build_report(**run.arguments | {"output": again})
+    first = {p.relative_to(run.arguments["output"]): p.read_bytes() for p in run.arguments["output"].rglob("*.*")}
+    assert first == {p.relative_to(again): p.read_bytes() for p in again.rglob("*.*")}
+
+
+def test_missing_inputs_are_named(make_run):
+    run = make_run()
+    (run.arguments["validate"] / "counts.json").unlink()
+    with pytest.raises(ValueError, match=r"counts\.json missing; run the validate stage"):
+        build_report(**run.arguments)
