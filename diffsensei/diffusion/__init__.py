@@ -1,0 +1,1 @@
+"""Diffusion proper, free of networks: noising and objective, guidance, sampling (SDXL's schedule)."""
