@@ -94,7 +94,7 @@ def read_training_panels(
         time_ids=time_ids,
         character_starts=character_starts,
         character_boxes=character_boxes,
-        character_areas=area(_boxes(characters.field("page_box"))),
+        character_areas=area(_boxes(characters.field("page_box"))).astype(np.float64),
         character_usable=character_visible & ~excluded,
         own_crops=own_crops,
         references=references,

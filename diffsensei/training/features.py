@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from numpy.typing import NDArray
 
 from diffsensei.config.schema import BucketConfig, CacheConfig
@@ -70,7 +70,7 @@ def encode_features(
     total = len(panel_buckets) + len(captions) * cache.text + 2 * num_crops * cache.characters
     shards = _Shards(workspace, output, total)
 
-    autoencoder = load_vae(vae).to(device)
+    autoencoder = load_vae(vae).to(device)  # type: ignore[attr-defined]
     with torch.inference_mode(), ThreadPoolExecutor(num_threads) as readers:
         for bucket_index, bucket in enumerate(sizes):
             members = np.flatnonzero(panel_buckets == bucket_index)
@@ -84,7 +84,7 @@ def encode_features(
         if cache.text:
             encoders = [load_text_encoder(reference) for reference in (text_encoder, text_encoder_2)]
             for encoder in encoders:
-                encoder.model.to(device)
+                encoder.model.to(device)  # type: ignore[arg-type]
 
             def text(rows: Rows) -> tuple[NDArray, ...]:
                 return _half(encode_text(encoders, [captions[row] for row in rows]))
@@ -92,8 +92,8 @@ def encode_features(
             shards.write(("text_tokens", "pooled_text"), len(captions), BATCH_ROWS, text)
         if cache.characters:
             clip, magi = load_clip_image_encoder(clip_image_encoder), load_magi_image_encoder(magi_image_encoder)
-            clip.model.to(device)
-            magi.model.to(device)
+            clip.model.to(device)  # type: ignore[arg-type]
+            magi.model.to(device)  # type: ignore[arg-type]
 
             def characters(rows: Rows) -> tuple[NDArray, ...]:
                 return _half(encode_characters(clip, magi, crop_images(panel_set, np.array(rows))))

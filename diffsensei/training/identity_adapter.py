@@ -7,7 +7,7 @@ UNet and resampler are frozen, and the diffusion loss reaches the adapter throug
 from dataclasses import replace
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from diffsensei.config.schema import IdentityAdapterConfig
@@ -41,7 +41,7 @@ class IdentityAdapterObjective(nn.Module):
         assert references is not None
         assert targets is not None
         exists = layout.character_exists
-        num_background = self.resampler.config.num_queries
+        num_background = self.resampler.config["num_queries"]
         with torch.no_grad():
             source = self.resampler(references.clip_tokens, references.magi_cls, exists)
             target = self.resampler(targets.clip_tokens, targets.magi_cls, exists)[:, num_background:]

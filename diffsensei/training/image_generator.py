@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from diffsensei.models.resampler import Resampler

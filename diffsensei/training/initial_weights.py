@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from diffusers import UNet2DConditionModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from huggingface_hub import hf_hub_download
 from safetensors.torch import load_file
 from torch import Tensor

@@ -5,6 +5,7 @@ again, so the log of an interrupted run reads like that of a straight one (excep
 """
 
 import json
+import math
 from pathlib import Path
 
 import torch
@@ -54,7 +55,7 @@ class MetricsLog:
     def __init__(self, folder: Path, step: int) -> None:
         self._path = folder / "metrics.jsonl"
         lines = self._path.read_text().splitlines() if self._path.exists() else []
-        kept = [line for line in lines if _step_of(line) is not None and _step_of(line) <= step]
+        kept = [line for line in lines if _step_of(line) <= step]
         self._path.write_text("".join(f"{line}\n" for line in kept))
         self._tensorboard = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
@@ -69,9 +70,9 @@ class MetricsLog:
         self._tensorboard.close()
 
 
-def _step_of(line: str) -> int | None:
-    """The step of an entry; None for a line torn by a crash."""
+def _step_of(line: str) -> float:
+    """The step of an entry; infinity for a line torn by a crash."""
     try:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
-        return None
+        return math.inf

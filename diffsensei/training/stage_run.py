@@ -113,6 +113,9 @@ class StageRun:
 
     def fit(self, objective: nn.Module, batches: Batches, log_every_steps: int) -> None:
         """Train ``objective``; the main process then writes ``training.json`` and ``logs/``."""
+        for parameter in objective.parameters():
+            if parameter.requires_grad:  # small updates would be lost to the rounding of a lower precision
+                parameter.data = parameter.data.float()
         train(
             TrainableStage(self._label, objective, batches),
             self._config,

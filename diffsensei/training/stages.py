@@ -131,7 +131,7 @@ def stage1(
         **resampler.model_dump(),
         clip_dim=clip_tokens.shape[-1],
         magi_dim=magi_cls.shape[-1],
-        output_dim=network.config.cross_attention_dim,
+        output_dim=network.config["cross_attention_dim"],
     )
     start_from_ip_adapter(ip_adapter, network, extractor)
     batches = ConditionedBatches(
@@ -185,15 +185,15 @@ def stage2(
     text = run.text(training_panels, (text_encoder, text_encoder_2))
     characters = run.characters(clip_image_encoder, magi_image_encoder)
     network = load_unet(stage1 / "unet").to(run.low_precision)
-    extractor = Resampler.from_pretrained(stage1 / "resampler").to(run.low_precision)
+    extractor = Resampler.from_pretrained(stage1 / "resampler").to(run.low_precision)  # type: ignore[arg-type]
     language_model = load_llm(llm, dtype=run.low_precision)
     identity_adapter = IdentityAdapter(
         language_model.model,
         language_model.tokenizer,
         adapter,
         num_characters=conditioning.max_characters,
-        num_queries=extractor.config.num_queries,
-        token_dim=network.config.cross_attention_dim,
+        num_queries=extractor.config["num_queries"],
+        token_dim=network.config["cross_attention_dim"],
     )
     batches = ConditionedBatches(
         run.plan(), training_panels, run.moments, text, characters, conditioning, with_targets=True

@@ -1,7 +1,8 @@
 """Text-to-image pre-training: the whole SDXL UNet learns to draw manga from captions (paper sec. 5.1)."""
 
 import torch
-from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 
 from diffsensei.diffusion.objective import add_noise, epsilon_loss, sample_latents, sample_noise
@@ -18,15 +19,8 @@ class DiffusionLoss(nn.Module):
         """``scaling_factor`` brings VAE latents to about unit variance."""
         super().__init__()
         self._scaling_factor = scaling_factor
-        schedule = DDPMScheduler(
-            **{
-                name: value
-                for name, value in NOISE_SCHEDULE.items()
-                if name not in ("timestep_spacing", "steps_offset")
-            }
-        )
         self.alphas_cumprod: Tensor
-        self.register_buffer("alphas_cumprod", schedule.alphas_cumprod.float(), persistent=False)
+        self.register_buffer("alphas_cumprod", DDPMScheduler(**NOISE_SCHEDULE).alphas_cumprod, persistent=False)
 
     def forward(self, unet: nn.Module, moments: Tensor, conditions: Conditions, generator: torch.Generator) -> Tensor:
         """Loss (0-d) of ``unet`` on panels with VAE ``moments`` (B, 2C, h, w) under ``conditions``."""

@@ -221,9 +221,11 @@ class _Run:
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(checkpoint.tensors["weights"][name])
-                moments = {key: checkpoint.tensors["optimizer"].get(f"{key}:{name}") for key in ADAM_STATE}
-                if moments["step"] is not None:  # a parameter that never had a gradient has no state
-                    self._optimizer.state[parameter] = {key: _like(moments[key], parameter) for key in ADAM_STATE}
+                saved = checkpoint.tensors["optimizer"]
+                if f"step:{name}" in saved:  # a parameter that never had a gradient has no state
+                    self._optimizer.state[parameter] = {
+                        key: _like(saved[f"{key}:{name}"], parameter) for key in ADAM_STATE
+                    }
         self._window = Window(checkpoint.state["window_names"], checkpoint.state["window_rows"])
         logger.info("%s: resumed after step %d", self._stage.label, checkpoint.step)
         return checkpoint.step

@@ -165,7 +165,10 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_
 
     with pytest.raises(ValueError, match="step 8 has none"):
         fit(tmp_path / "w", batches=Broken())
-    assert sorted(path.name for path in (tmp_path / "w" / "checkpoints").iterdir()) == ["step-00000003", "step-00000006"]
+    assert sorted(path.name for path in (tmp_path / "w" / "checkpoints").iterdir()) == [
+        "step-00000003",
+        "step-00000006",
+    ]
     assert_equal(fit(tmp_path / "w"), fit(tmp_path / "straight"))
 
 

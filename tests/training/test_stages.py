@@ -1,0 +1,269 @@
+"""The three stages on a small world: outputs that load, crashes that leave no trace, a frozen generator in stage 2."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from diffsensei.config.schema import CacheConfig
+from diffsensei.foundations.loading import load_llm
+from diffsensei.models.identity_adapter import load_adapter
+from diffsensei.models.resampler import Resampler
+from diffsensei.models.unet import load_unet
+from diffsensei.training.features import encode_features
+from diffsensei.training.stages import pretrain, stage1, stage2
+
+TEXT = ("text_encoder", "text_encoder_2")
+IMAGES = ("clip_image_encoder", "magi_image_encoder")
+
+
+def folders(root: Path) -> dict[str, Path]:
+    made = {name: root / name for name in ("workspace", "output")}
+    for path in made.values():
+        path.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def common(world: Any, root: Path, **more: Any) -> dict[str, Any]:
+    settings = {"seed": 0, "num_processes": 1, "mixed_precision": "no", "num_threads": 1, "log_every_steps": 1}
+    return settings | {"panels": world.panels, "features": world.features, **folders(root), **more}
+
+
+def run_pretrain(world: Any, experiment: Any, root: Path, **more: Any) -> Path:
+    arguments = common(world, root, stage=experiment.training.pretrain) | more
+    pretrain(
+        unet=experiment.model.unet, unet_weights="random", caption_drop_rate=0.05, **world.named(*TEXT), **arguments
+    )
+    return root / "output"
+
+
+def run_stage1(world: Any, experiment: Any, root: Path, pretrained: Path, **more: Any) -> Path:
+    stage1(
+        resampler=experiment.model.resampler,
+        ip_adapter="none",
+        conditioning=experiment.data.conditioning,
+        pretrain=pretrained,
+        **world.named(*TEXT, *IMAGES),
+        **common(world, root, stage=experiment.training.stage1) | more,
+    )
+    return root / "output"
+
+
+def run_stage2(world: Any, experiment: Any, root: Path, generator: Path, **more: Any) -> Path:
+    stage2(
+        adapter=experiment.model.adapter,
+        conditioning=experiment.data.conditioning,
+        stage1=generator,
+        **world.named(*TEXT, *IMAGES, "llm"),
+        **common(world, root, stage=experiment.training.stage2) | more,
+    )
+    return root / "output"
+
+
+@pytest.fixture(scope="module")
+def pretrained(world: Any, experiment: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_pretrain(world, experiment, tmp_path_factory.mktemp("pretrain"))
+
+
+@pytest.fixture(scope="module")
+def generator(world: Any, experiment: Any, tmp_path_factory: pytest.TempPathFactory, pretrained: Path) -> Path:
+    return run_stage1(world, experiment, tmp_path_factory.mktemp("stage1"), pretrained)
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return {
+        f"{path.relative_to(folder)}:{name}": tensor
+        for path in sorted(folder.rglob("*.safetensors"))
+        for name, tensor in load_file(path).items()
+    }
+
+
+def assert_same_tensors(one: Path, other: Path) -> None:
+    left, right = tensors(one), tensors(other)
+    assert left.keys() == right.keys()
+    for name, tensor in left.items():
+        assert torch.equal(tensor, right[name]), name
+
+
+def test_pretrain_writes_a_plain_unet_and_its_record(pretrained: Path, experiment: Any) -> None:
+    network = load_unet(pretrained / "unet")
+    assert "manga_conditions" not in network.config
+    record = json.loads((pretrained / "training.json").read_text())
+    assert record["stage"] == "pretrain"
+    assert record["num_trained_parameters"] == sum(parameter.numel() for parameter in network.parameters())
+    assert record["last_metrics"]["step"] == experiment.training.pretrain.steps
+    lines = (pretrained / "logs" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
+    assert list((pretrained / "logs" / "tensorboard").glob("events*"))
+
+
+def test_stage1_trains_the_whole_generator(pretrained: Path, generator: Path) -> None:
+    before, after = load_unet(pretrained / "unet").state_dict(), load_unet(generator / "unet").state_dict()
+    assert all(not torch.equal(before[name], after[name]) for name in before if name in after)
+    added = after.keys() - before.keys()
+    assert "dialog_bbox_embedding" in added
+    assert any(name.endswith("attn2.processor.to_k_ip.weight") for name in added)
+    extractor = Resampler.from_pretrained(generator / "resampler")
+    assert extractor.config["num_queries"] == 4
+    first_layer = next(name for name in before if name.endswith("attn2.to_k.weight"))
+    copied = first_layer.replace("to_k.weight", "processor.to_k_ip.weight")
+    assert not torch.equal(after[copied], before[first_layer])
+
+
+def test_stage2_trains_the_adapter_and_nothing_else(
+    world: Any, experiment: Any, generator: Path, tmp_path: Path
+) -> None:
+    before = tensors(generator)
+    output = run_stage2(world, experiment, tmp_path, generator)
+    after = tensors(generator)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    adapter = load_adapter(output / "adapter", load_llm(world.foundations["llm"]))
+    record = json.loads((output / "training.json").read_text())
+    metrics = record["last_metrics"]
+    assert record["num_trained_parameters"] == sum(p.numel() for p in adapter.trainable_parameters())
+    weights = experiment.model.adapter
+    expected = (
+        weights.diffusion_loss_scale * metrics["train/diffusion_loss"]
+        + weights.lm_loss_scale * metrics["train/lm_loss"]
+        + weights.rec_loss_scale * metrics["train/rec_loss"]
+    )
+    assert metrics["train/loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_same_run_twice_gives_the_same_weights(
+    world: Any, experiment: Any, generator: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    again = run_stage1(world, experiment, tmp_path, pretrained)
+    assert_same_tensors(again, generator)
+    assert (again / "training.json").read_text() == (generator / "training.json").read_text()
+
+
+def test_encoders_in_the_loop_train_like_stored_features(
+    world: Any, experiment: Any, generator: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    """Without the cache the same features are computed at every step; only half precision sets them apart."""
+    for name in ("features", "workspace"):
+        (tmp_path / name).mkdir()
+    encode_features(
+        **world.named("vae", *TEXT, *IMAGES),
+        buckets=experiment.data.buckets,
+        cache=CacheConfig(text=False, characters=False),
+        num_threads=1,
+        panels=world.panels,
+        workspace=tmp_path / "workspace",
+        output=tmp_path / "features",
+    )
+    output = run_stage1(world, experiment, tmp_path / "run", pretrained, features=tmp_path / "features")
+    stored = json.loads((generator / "training.json").read_text())["last_metrics"]
+    online = json.loads((output / "training.json").read_text())["last_metrics"]
+    assert online["train/loss"] == pytest.approx(stored["train/loss"], rel=1e-2)
+
+
+def test_features_of_other_panels_are_refused(world: Any, experiment: Any, tmp_path: Path) -> None:
+    other = tmp_path / "features"
+    other.mkdir()
+    for path in world.features.iterdir():
+        (other / path.name).symlink_to(path)
+    index = json.loads((world.features / "index.json").read_text()) | {"captions_sha256": "0" * 64}
+    (other / "index.json").unlink()
+    (other / "index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="features of another panel set"):
+        run_pretrain(world, experiment, tmp_path / "run", features=other)
+
+
+def test_another_number_of_processes_is_refused(world: Any, experiment: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="accelerate launch --num_processes 2"):
+        run_pretrain(world, experiment, tmp_path, num_processes=2)
+
+
+def test_bfloat16_trains_float32_master_weights(world: Any, experiment: Any, generator: Path, tmp_path: Path) -> None:
+    output = run_stage2(world, experiment, tmp_path, generator, mixed_precision="bf16")
+    assert {tensor.dtype for tensor in tensors(output / "adapter").values()} == {torch.float32}
+
+
+CHILD = """
+import json, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from diffsensei.config.schema import TrainStageConfig, UNetConfig
+from diffsensei.training.stages import pretrain
+arguments = json.loads(sys.argv[1])
+for name in ("panels", "features", "workspace", "output"):
+    arguments[name] = Path(arguments[name])
+arguments["stage"] = TrainStageConfig(**arguments["stage"])
+arguments["unet"] = UNetConfig(**arguments["unet"])
+pretrain(**arguments)
+"""
+
+
+def child(world: Any, experiment: Any, root: Path, launcher: tuple[str, ...] = (), **more: Any) -> Any:
+    """The stage in a process of its own, as a job runs it."""
+    arguments = common(world, root, stage=experiment.training.pretrain.model_dump()) | world.named(*TEXT) | more
+    arguments |= {"unet": experiment.model.unet.model_dump(), "unet_weights": "random", "caption_drop_rate": 0.05}
+    script = root / "child.py"
+    script.write_text(CHILD)
+    return subprocess.Popen(
+        [*(launcher or (sys.executable,)), str(script), json.dumps(arguments, default=str)],
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.getcwd()},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_killed_twice_and_terminated_once_it_ends_with_the_same_weights(
+    world: Any, experiment: Any, tmp_path: Path
+) -> None:
+    config = experiment.training.pretrain.replaced(steps=12, checkpoint_every_steps=3)
+    long = experiment.replaced(training=experiment.training.replaced(pretrain=config))
+    straight = run_pretrain(world, long, tmp_path / "straight", stage=config)
+
+    root = tmp_path / "killed"
+    root.mkdir()
+    slow = {"stage": config.model_dump()}
+    for attempt, (after, number) in enumerate([(3, signal.SIGKILL), (6, signal.SIGTERM), (9, signal.SIGKILL)]):
+        process = child(world, long, root, **slow)
+        deadline = time.monotonic() + 120
+        while not (root / "workspace" / "checkpoints" / f"step-{after:08d}").exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.005)
+        process.send_signal(number)
+        expected = 143 if number == signal.SIGTERM else -number
+        code = process.wait(60)
+        process.stderr.close()
+        assert code == expected, attempt
+    final = child(world, long, root, **slow)
+    _, errors = final.communicate(timeout=120)
+    assert final.returncode == 0, errors
+    assert_same_tensors(root / "output", straight)
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one(world: Any, experiment: Any, pretrained: Path, tmp_path: Path) -> None:
+    launcher = (sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2")
+    launcher += (
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+        "--num_cpu_threads_per_process",
+        "1",
+    )
+    process = child(world, experiment, tmp_path, launcher, num_processes=2)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    alone, together = tensors(pretrained), tensors(tmp_path / "output")
+    for name, tensor in alone.items():
+        torch.testing.assert_close(together[name], tensor, atol=2e-4, rtol=1e-3)
