@@ -13,7 +13,7 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from infra.files import read_json, try_lock
 from infra.jobs.attempt import Attempt, Call, Exit, Intent
@@ -28,6 +28,7 @@ from infra.store import ObjectDamaged, ObjectMissing, ObjectRef, Store
 OnProgress = Callable[[dict[str, Any]], Awaitable[None] | None]
 """Called with the content of the stage's ``progress.json`` whenever it changes."""
 
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
@@ -155,7 +156,7 @@ class _Execution:
             action = action or Action.ADOPT
             ended = await self._follow(attempt)
             if ended.state is JobState.SUCCEEDED:
-                done = await asyncio.to_thread(self._publish, attempt, ended)
+                done = await _unbroken(self._publish, attempt, ended)
                 return self.result(done, action)
             if not ended.state.may_resume or started >= max_attempts:
                 raise failed_stage(self._stage.name, attempt, ended)
@@ -202,7 +203,7 @@ class _Execution:
         ended = attempt.exit()
         if ended is not None:
             return ended
-        ref = await asyncio.to_thread(self._submitted, attempt)
+        ref = await _unbroken(self._submitted, attempt)
         pause = min(0.05, self._backend.poll_s)
         while True:
             status = (await asyncio.to_thread(self._backend.poll, [ref]))[ref]
@@ -212,10 +213,11 @@ class _Execution:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, self._backend.poll_s)
         ended = attempt.exit()
-        if ended is None:  # the runner itself was lost; the backend's word stands
+        if ended is None:  # the runner itself was lost; the backend's word stands, unless someone had cancelled
             running = attempt.running()
+            state = JobState.CANCELLED if attempt.cancel_path.exists() else status.state
             code = -1 if status.code is None else status.code
-            attempt.record_exit(status.state, code, running.started if running else utc_now(), attempt.lived_s(), None)
+            attempt.record_exit(state, code, running.started if running else utc_now(), attempt.lived_s(), None)
             ended = attempt.exit()
         assert ended is not None
         return ended
@@ -270,3 +272,13 @@ class _Execution:
         self._folder.record_done(done)
         self._folder.clean()
         return done
+
+
+async def _unbroken(function: Callable[..., _T], *arguments: Any) -> _T:
+    """Call in a thread and, if cancelled meanwhile, let it end first: it must not outlive the claim."""
+    call = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        await asyncio.wait([call])
+        raise

@@ -26,7 +26,7 @@ def environment() -> Environment:
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         num_threads=int(os.environ.get("OMP_NUM_THREADS") or num_cores),
         gpus=gpu_names(),
-        packages={item.metadata["Name"]: item.version for item in distributions()},
+        packages=_packages(),
     )
 
 
@@ -44,6 +44,11 @@ def git_state(folder: Path = SOURCE) -> GitState:
         return GitState()
     changed = _output(["git", "--no-optional-locks", "-C", str(folder), "status", "--porcelain"])
     return GitState(commit=commit, dirty=bool(changed.strip()))
+
+
+def _packages() -> dict[str, str]:
+    metadata = [item.metadata for item in distributions()]  # each access parses the file again
+    return {item["Name"]: item["Version"] for item in metadata}
 
 
 def _output(command: list[str]) -> str:

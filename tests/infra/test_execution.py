@@ -305,6 +305,21 @@ def test_jobs_are_cancelled_by_label_and_can_be_taken_up_again(store: Store, bac
     assert _run(COUNT, store, backend).action is Action.RESUME
 
 
+def test_a_cancelled_job_whose_runner_died_is_not_taken_up_by_itself(store: Store, backend: LocalBackend) -> None:
+    async def cancelled() -> None:
+        labels = {"flow_run": "one"}
+        task = asyncio.create_task(execute(COUNT, COUNT.values(CONFIG), {}, store, backend, labels=labels))
+        while not _counted(store):
+            await asyncio.sleep(0.02)
+        (ref,) = cancel_jobs(store, backend, labels)
+        os.kill(int(ref.id), signal.SIGKILL)
+        await task
+
+    with pytest.raises(StageCancelled):
+        asyncio.run(cancelled())
+    assert len(_attempts(store)) == 1
+
+
 def test_a_damaged_result_is_made_again(store: Store, backend: LocalBackend) -> None:
     first = _run(MULTIPLY, store, backend)
     path = first.object.path / "product.txt"

@@ -1,0 +1,21 @@
+from pathlib import Path
+
+import pytest
+
+from infra.settings import Settings, quiet_environment
+
+
+def test_the_store_is_beside_the_caller_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DIFFSENSEI_STORE", raising=False)
+    assert Settings().store == Path(".diffsensei")
+    monkeypatch.setenv("DIFFSENSEI_STORE", "/data/store")
+    assert Settings().store == Path("/data/store")
+
+
+def test_children_are_quiet_and_offline_only_when_asked() -> None:
+    quiet = quiet_environment()
+    assert quiet["DO_NOT_TRACK"] == "1"
+    assert quiet["GX_ANALYTICS_ENABLED"] == quiet["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    assert quiet["TOKENIZERS_PARALLELISM"] == "false"
+    assert "HF_HUB_OFFLINE" not in quiet
+    assert quiet_environment(offline=True) == quiet | {"HF_HUB_OFFLINE": "1"}
