@@ -6,7 +6,6 @@ the network, so copies, wrappers (DDP, EMA) and recomputation work as for any UN
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from diffsensei.config.schema import UNetConfig
+from diffsensei.diffusion.guidance import Predict
 from diffsensei.models.character_attention import CharacterCrossAttention, SelfAttention
 from diffsensei.models.conditions import Conditions
 from diffsensei.models.region import Region
@@ -24,9 +24,6 @@ from diffsensei.models.weights import load_strict
 
 DIALOG_EMBEDDING_STD = 0.02
 """The reference code draws N(0, 1), which at the first step shifts the features by more than their own spread."""
-
-Predict = Callable[[Tensor, Tensor], Tensor]
-"""(latents (B, 4, h, w), timesteps (B,)) -> predicted noise (B, 4, h, w)."""
 
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
 
