@@ -49,7 +49,7 @@ async def execute(
     Args:
         values: dotted path -> JSON value, as `Stage.values` gives.
         inputs: argument -> object, one for each declared input.
-        on_progress: told of progress, by whichever caller's job it comes.
+        on_progress: told of progress, whoever's job it is; what it raises is logged, not raised.
         labels: written into the intent, for `cancel_jobs`.
         env: environment variables for the job, beyond the inherited ones.
         max_attempts: jobs this call may start before preemption, time-out or loss ends it.
@@ -233,15 +233,22 @@ class _Execution:
         return found or self._backend.submit(intent.job, attempt, intent.token)
 
     async def _forward_progress(self) -> None:
+        """Best effort: neither a file caught half-written nor a listener in trouble may end the work."""
         if self._on_progress is None:
             return
-        progress = read_json(self._folder.progress_path)
+        try:
+            progress = read_json(self._folder.progress_path)
+        except ValueError:
+            return
         if progress is None or progress == self._progress:
             return
         self._progress = progress
-        heard = self._on_progress(progress)
-        if inspect.isawaitable(heard):
-            await heard
+        try:
+            heard = self._on_progress(progress)
+            if inspect.isawaitable(heard):
+                await heard
+        except Exception:
+            _log.warning("%s: nobody was told of the progress", self._stage.name, exc_info=True)
 
     def _publish(self, attempt: Attempt, ended: Exit) -> Done:
         running, seen = attempt.running(), attempt.surroundings()

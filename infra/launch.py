@@ -37,6 +37,6 @@ def _launcher(stage: Stage) -> list[str]:
         # accelerate starts several CPU processes only through MPI; torchrun is what it uses for GPUs.
         command = ["torch.distributed.run", "--standalone", "--nproc_per_node", num_processes, "--module"]
     else:
-        command = ["accelerate.commands.launch", "--multi_gpu", "--num_machines", "1", "--num_processes"]
-        command += [num_processes, "--mixed_precision", "no", "--dynamo_backend", "no", "--module"]
+        command = ["accelerate.commands.launch", "--multi_gpu", "--num_machines", "1", "--main_process_port", "0"]
+        command += ["--num_processes", num_processes, "--mixed_precision", "no", "--dynamo_backend", "no", "--module"]
     return [sys.executable, "-m", *command]

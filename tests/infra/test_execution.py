@@ -107,6 +107,16 @@ def test_a_stage_runs_once_and_is_then_reused(store: Store, backend: LocalBacken
     assert make_plan([MULTIPLY, NEGATE], CONFIG, store).work == ()
 
 
+def test_a_listener_in_trouble_does_not_end_the_stage(
+    store: Store, backend: LocalBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def listener(progress: dict[str, Any]) -> None:
+        raise ConnectionError("the server is away")
+
+    assert _run(MULTIPLY, store, backend, on_progress=listener).action is Action.RUN
+    assert "the server is away" in caplog.text
+
+
 def test_logs_are_kept_but_are_no_part_of_the_content(store: Store, backend: LocalBackend) -> None:
     first = _run(MULTIPLY, store, backend)
     again = _run(replace(MULTIPLY, version=2), store, backend)
@@ -360,13 +370,15 @@ def test_a_stage_gets_a_cluster(store: Store, backend: LocalBackend) -> None:
 
 
 @pytest.mark.slow
-def test_a_stage_runs_in_several_processes(store: Store, backend: LocalBackend) -> None:
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_a_stage_runs_in_several_processes(store: Store, backend: LocalBackend, gpus: int) -> None:
+    """By torchrun without GPUs and by accelerate with them; this function touches none, so none need be there."""
     stage = Stage(
         name="ranks",
         version=1,
         entry="stage_functions:rank",
         launcher="accelerate",
-        resources=Resources(num_processes=2),
+        resources=Resources(gpus=gpus, num_processes=2),
     )
     result = _run(stage, store, backend)
     assert {path.name: path.read_text() for path in result.object.path.iterdir()} == {
