@@ -20,6 +20,7 @@ SERIES = ("#010211", "#010212", "#010213", "#010214", "#010215", "#010216")
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"} | {
     colour: f"var(--series-{index})" for index, colour in enumerate(SERIES, start=1)
 }
+FONT_SIZE = 9.5
 MAX_POINTS = 400
 """A curve is thinned to so many points; the eye sees no more in a chart this wide."""
 
@@ -61,17 +62,18 @@ def line_chart(curves: Sequence[Curve], *, name: str, title: str, log_scale: boo
         )
     if log_scale:
         axes.set_yscale("log")
+        axes.minorticks_off()
     axes.set_xlabel("optimizer step", color=MUTED)
     axes.grid(axis="y", color=LINE, linewidth=0.8)
     axes.set_axisbelow(True)
     if len(curves) > 1:
-        axes.legend(frameon=False, labelcolor=INK, fontsize=8, loc="best", handlelength=1.2)
+        axes.legend(frameon=False, labelcolor=INK, fontsize=FONT_SIZE, loc="best", handlelength=1.2)
     return _svg(figure, name, title)
 
 
 def dot_chart(dots: Sequence[Dot], *, name: str, title: str) -> Markup:
     """One row per method: a dot and its interval; first method on top."""
-    figure, axes = _new(width=4.3, height=0.55 + 0.3 * len(dots))
+    figure, axes = _new(width=4.3, height=0.5 + 0.3 * len(dots))
     for position, dot in enumerate(reversed(dots)):
         colour = MUTED if dot.anchor else SERIES[dot.series % len(SERIES)]
         if dot.low is not None and dot.high is not None:
@@ -94,8 +96,8 @@ def _new(width: float, height: float) -> "tuple[Figure, Axes]":
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(LINE)
-    axes.tick_params(colors=MUTED, labelsize=8, length=0)
-    axes.xaxis.label.set_fontsize(8)
+    axes.tick_params(colors=MUTED, labelsize=FONT_SIZE, length=0)
+    axes.xaxis.label.set_fontsize(FONT_SIZE)
     return figure, axes
 
 

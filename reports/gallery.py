@@ -194,7 +194,7 @@ def _scores(items: pd.DataFrame, seed: int, summary: Summary) -> dict[tuple[str,
     for (method, panel, metric), rows in mine.groupby(["method", "panel_id", "metric"], sort=False):
         label = labels.get(str(metric), str(metric))
         if metric == "dialog_f1":
-            text = _dialog_text(rows.iloc[0])
+            label, text = "Dialogs", _dialog_text(rows.iloc[0])
         else:
             values = rows["value"].dropna()
             text = f"{values.mean():.2f}" if len(values) else ""

@@ -124,7 +124,7 @@ def comparison_rows(summary: Summary) -> list[ComparisonRow]:
                 metric=metric.label,
                 method=labels.get(comparison.method, comparison.method),
                 baseline=labels.get(comparison.baseline, comparison.baseline),
-                difference=f"{comparison.difference:+.3f}",
+                difference=_minus(f"{comparison.difference:+.3f}"),
                 interval=interval_text(comparison.low, comparison.high, signed=True),
                 p_holm=_probability(comparison.p_holm),
                 n_pages=comparison.n_pages,
@@ -135,17 +135,26 @@ def comparison_rows(summary: Summary) -> list[ComparisonRow]:
 
 
 def figure_text(value: float) -> str:
-    """Three decimals, or three digits for large figures."""
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    """Three decimals, or one for large figures, with a true minus sign."""
+    return _minus(f"{value:.{_decimals(value)}f}")
 
 
 def interval_text(low: float | None, high: float | None, *, signed: bool = False) -> str:
-    """``0.41 to 0.47``; empty where there is no interval."""
+    """The two ends with a dash between; empty where there is no interval."""
     if low is None or high is None:
         return ""
     if signed:
-        return f"{low:+.3f} to {high:+.3f}"
-    return f"{figure_text(low)} to {figure_text(high)}"
+        return _minus(f"{low:+.3f} to {high:+.3f}")
+    decimals = min(_decimals(low), _decimals(high))
+    return _minus(f"{low:.{decimals}f}") + ABSENT + _minus(f"{high:.{decimals}f}")
+
+
+def _decimals(value: float) -> int:
+    return 3 if abs(value) < 10 else 1
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _methods(summary: Summary) -> list[MethodInfo]:

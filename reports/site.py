@@ -82,7 +82,8 @@ def build_report(
 ) -> None:
     """Write ``index.html``, its sister pages and ``assets/`` from the results of the stages named.
 
-    ``unshown`` takes the other stages' results: a report rests on all of them, so it is given all of them. Raises ValueError for a folder that lacks what its stage writes.
+    ``unshown`` takes the other stages' results: a report rests on all of them, so it is given all of them.
+    Raises ValueError for a folder that lacks what its stage writes.
     """
     progress = Progress(workspace / "progress.json", "Building the report", len(PAGES), "pages")
     summary = read_summary(score)
