@@ -46,7 +46,8 @@ class Expectation:
 class Check:
     """``expected`` of every value in ``column``; a row where it fails has ``reason``, and ``evidence`` columns show it.
 
-    When ``named_by_value`` the column itself holds ``reason: evidence`` texts, null where all is well.
+    A column of messages (null where all is well) is its own evidence; with ``names_reason`` a message is
+    ``reason: evidence``.
     """
 
     severity: Severity
@@ -56,7 +57,8 @@ class Check:
     column: str
     expected: Expectation
     evidence: tuple[str, ...] = ()
-    named_by_value: bool = False
+    is_message: bool = False
+    names_reason: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,30 @@ _warn = partial(Check, "warning")
 def page_checks() -> list[Check]:
     """Checks of the table with one row per annotation entry."""
     return [
-        _stop("D1", "bad_annotation", "entry follows the schema", "parse_fault", _ABSENT),
-        _stop("D2", "bad_path", "image_path is relative and normalised", "path_fault", _ABSENT),
-        _stop("D2", "duplicate_path", "image_path is unique", "duplicate_of", _ABSENT),
-        _stop("D4", "image", "halves are whole images", "image_fault", _ABSENT, named_by_value=True),
-        _stop("D3", "geometry", "halves have the annotated size", "stitch_fault", _ABSENT, named_by_value=True),
+        _stop("D1", "bad_annotation", "entry follows the schema", "parse_fault", _ABSENT, is_message=True),
+        _stop("D2", "bad_path", "image_path is relative and normalised", "path_fault", _ABSENT, is_message=True),
+        _stop("D2", "duplicate_path", "image_path is unique", "duplicate_of", _ABSENT, is_message=True),
+        _stop("D4", "image", "halves are whole images", "image_fault", _ABSENT, is_message=True, names_reason=True),
+        _stop(
+            "D3",
+            "geometry",
+            "halves have the annotated size",
+            "stitch_fault",
+            _ABSENT,
+            is_message=True,
+            names_reason=True,
+        ),
         _stop("D1", "no_panels", "page has panels", "num_panels", _at_least(1)),
-        Check("missing", "D20", "missing", "halves were to be had", "missing_fault", _ABSENT, named_by_value=True),
+        Check(
+            "missing",
+            "D20",
+            "missing",
+            "halves were to be had",
+            "missing_fault",
+            _ABSENT,
+            is_message=True,
+            names_reason=True,
+        ),
         _warn("D3", "rescaled_page", "page needed no rescaling", "rescaled", _one_of(False)),
         _warn("D14", "duplicate_page", "page image is unique", "image_copies", _at_most(1)),
         _warn("D14", "near_duplicate_page", "no other page looks the same", "near_copies", _at_most(0)),
@@ -121,7 +140,7 @@ def panel_checks(config: ValidationConfig) -> list[Check]:
     return [
         *_box_checks("panel", config),
         _stop("D7", "panel_too_small", f"shorter edge of at least {side} px", "shorter_side", _at_least(side), _BOX),
-        _stop("D12", "empty_caption", "caption is not empty", "stripped_caption", _NOT_EMPTY),
+        _stop("D12", "empty_caption", "caption is not empty", "stripped_caption", _NOT_EMPTY, ("caption",)),
         _stop("D12", "control_characters", "caption is plain text", control, _at_most(0), ("caption",)),
         _stop("D12", "refusal_caption", "caption is no refusal", "caption", _unlike(REFUSAL_TEXT)),
         _warn("D12", "html_caption", "caption has no markup", "caption", _unlike(HTML)),

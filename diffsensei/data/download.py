@@ -24,9 +24,10 @@ from diffsensei.data.journal import Journal, Objects
 from diffsensei.data.page_paths import check_image_path
 from diffsensei.data.records import parse_page, read_annotations
 from diffsensei.data.refusal import Refusal
+from diffsensei.data.synthetic.page import SYNTHETIC_HOST
+from diffsensei.data.synthetic.server import serve
 from diffsensei.progress import Progress
 
-SYNTHETIC_HOST = "pages.synthetic.invalid"
 CONTENT_TRIES = 2
 """Downloads of a url whose bytes are wrong: once more, as hosts serve a wrong image now and then."""
 NAMED_DIGEST = re.compile(r"/[^/]*?-([0-9a-f]{64})\.[A-Za-z]+$")
@@ -175,7 +176,5 @@ def _routes(source: DataSource, annotations: Path) -> Iterator[dict[str, str]]:
     if isinstance(source, MangaZeroSource):
         yield {}
         return
-    from diffsensei.data.synthetic.server import serve
-
     with serve(annotations / "served") as base_url:
         yield {SYNTHETIC_HOST: base_url}

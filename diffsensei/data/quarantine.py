@@ -34,11 +34,11 @@ def set_aside(
         check = verdicts[position].check
         row = table.iloc[position]
         columns = check.evidence or (check.column,)
-        reason, evidence = check.reason, ", ".join(f"{name}={row[name]}" for name in columns)
-        if check.named_by_value:
-            reason, _, evidence = str(row[check.column]).partition(": ")
-        elif not check.evidence and isinstance(row[check.column], str):
-            evidence = row[check.column]
+        reason, evidence = check.reason, ", ".join(f"{name}={_shown(row[name])}" for name in columns)
+        if check.is_message:
+            evidence = str(row[check.column])
+        if check.names_reason:
+            reason, _, evidence = evidence.partition(": ")
         rows.append(
             {
                 "state": "missing" if check.severity == "missing" else "quarantined",
@@ -57,6 +57,10 @@ def set_aside(
         )
     accepted = table.drop(index=table.index[sorted(verdicts)]).reset_index(drop=True)
     return accepted, rows
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else repr(value) if isinstance(value, str) else str(value)
 
 
 def quarantine_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
