@@ -42,6 +42,8 @@ class Style:
     """Width of a head over its height."""
     tone_pattern: str
     tone_period: float
+    tone_dark: int
+    """Grey value of the tone's ink: how dense grey hair and cloth look."""
     bubble_shape: str
     lettering: str
     """``columns`` (right to left, downwards) or ``lines``."""
@@ -123,6 +125,7 @@ def _draw_style(rng: np.random.Generator, seed: int, index: int) -> Style:
         gutter=float(rng.uniform(5.0, 10.0)),
         gloss=bool(rng.random() < 0.5),
         blush=bool(rng.random() < 0.5),
+        tone_dark=int(rng.integers(70, 125)),
     )
 
 

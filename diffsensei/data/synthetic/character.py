@@ -65,7 +65,7 @@ def draw_character(
 def _draw_figure(pen: Pen, identity: Identity, style: Style, state: State, period: float, fine: bool) -> None:
     rows, columns = pen.image.shape
     away = state.facing == "away"
-    grey = tone(style.tone_pattern, period, 205, 95, rows, columns)
+    grey = tone(style.tone_pattern, period, 205, style.tone_dark, rows, columns)
     paints: dict[str, Paint] = {"black": 25, "white": WHITE, "grey": grey}
     hair_paint = paints[identity.hair_tone]
     dress = identity.clothes

@@ -76,14 +76,18 @@ SLIGHTLY_PX = 1.5
 
 def defect_of(source: SyntheticSource, series: int, page: int) -> Defect | None:
     """The defect of one page, if it has any: the same whatever other pages are drawn."""
-    rng = numpy_stream(source.seed, "series", series, "page", page, "defect")
+    rng = _stream(source, series, page)
     if rng.random() >= source.defect_rate:
         return None
     kinds = [kind for kind in DEFECTS if kind != "duplicate_path"]
-    # The path of an earlier sound page is needed to repeat it.
-    if page > 0 and defect_of(source, series, page - 1) is None:
+    # Only the path of a sound page is sure to be the first of its name.
+    if page > 0 and _stream(source, series, page - 1).random() >= source.defect_rate:
         kinds.append("duplicate_path")
     return DEFECTS[kinds[int(rng.integers(len(kinds)))]]
+
+
+def _stream(source: SyntheticSource, series: int, page: int) -> np.random.Generator:
+    return numpy_stream(source.seed, "series", series, "page", page, "defect")
 
 
 def inject(defect: Defect, served: Served, rng: np.random.Generator, encode: Callable[[Image], bytes]) -> Defect:

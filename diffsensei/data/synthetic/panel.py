@@ -166,7 +166,7 @@ def draw_panel(
     unit = unit or (height * width) ** 0.5 / UNITS_PER_SIDE
     # Thin lines need more pixels than a small panel has: draw large, then average.
     factor = 1 if unit >= _SUPERSAMPLE_BELOW else min(4, max(2, int(np.ceil(1 / unit))))
-    image, silhouettes, bodies = _render(rng, series, script, height * factor, width * factor, unit * factor)
+    image, silhouettes, bodies = _render(rng, series, script, height * factor, width * factor, unit * factor, factor)
     if factor > 1:
         image = _shrunk(image, height, width)
         silhouettes = [_shrunk(mask, height, width) for mask in silhouettes]
@@ -203,7 +203,13 @@ def _tight_box(mask: Image) -> Box:
 
 
 def _render(
-    rng: np.random.Generator, series: Series, script: PanelScript, height: int, width: int, unit: float
+    rng: np.random.Generator,
+    series: Series,
+    script: PanelScript,
+    height: int,
+    width: int,
+    unit: float,
+    least_border: int,
 ) -> tuple[Image, list[Image], list[Image]]:
     """The panel, the visible coverage of each person and the coverage of each bubble's body."""
     style = series.style
@@ -235,7 +241,7 @@ def _render(
         for mask in silhouettes:
             cv2.subtract(mask, body, mask)
         bodies.append(body)
-    border = max(1, round(style.border * unit))
+    border = max(least_border, round(style.border * unit))
     for layer_mask in (*silhouettes, *bodies):
         _draw_border(layer_mask, border, 0)
     _draw_border(image, border, BLACK)
