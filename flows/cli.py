@@ -18,6 +18,7 @@ from flows.catalog import FLOWS, find_flow
 
 USER_ERROR = 2
 STAGE_FAILED = 1
+INTERRUPTED = 130
 VALUE_WIDTH = 72
 
 
@@ -35,6 +36,8 @@ class _OneLineErrors(TyperGroup):
             _fail(f"{error} (log: {error.log_path})", STAGE_FAILED)
         except StageError as error:
             _fail(str(error), STAGE_FAILED)
+        except KeyboardInterrupt:
+            _fail("stopped; the same command goes on from here", INTERRUPTED)
         except ValidationError as error:
             _fail(describe(error), USER_ERROR)
         except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:

@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,13 @@ def prepare_prefect(store: Path) -> None:
 def run_here(entry: FlowEntry, preset: str, overrides: Sequence[str], store: Path) -> Any:
     """What the flow returns: for the ones that end in a report its path, otherwise None."""
     prepare_prefect(store)
+    print("starting (Prefect's own server takes a moment, on the first run half a minute)", file=sys.stderr)
     module, _, function = entry.function.partition(":")
     flow = getattr(importlib.import_module(module), function)
-    return asyncio.run(flow(preset=preset, overrides=list(overrides)))
+    try:
+        return asyncio.run(flow(preset=preset, overrides=list(overrides)))
+    except KeyboardInterrupt:
+        from tasks.cancellation import cancel_own_runs
+
+        cancel_own_runs()
+        raise

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from prefect.runtime import flow_run
 
 from diffsensei.config import ExperimentConfig
-from infra.execution import cancel_jobs
 from infra.jobs.local import LocalBackend
 from infra.jobs.spec import Backend
 from infra.outcome import StageResult
 from infra.plan import make_plan
-from infra.stage import Stage
+from infra.stage import Stage, stage_key
 from infra.store import Store
 from tasks.artifacts import show_plan
-from tasks.cancellation import FLOW_RUN, watch_for_cancel
+from tasks.cancellation import STAGE_KEY, Followed, watch_for_cancel
 from tasks.planning import needed_for
 from tasks.publication import open_store
 from tasks.run_stage import StageWork, run_stage
@@ -40,7 +39,7 @@ async def run_pipeline(config: ExperimentConfig, targets: Sequence[str]) -> Pipe
     """Bring ``targets`` and all they need up to date. Called inside a flow.
 
     When a stage fails no further one is started, those that run are seen to their end, and its StageError is raised.
-    Interrupting the process that waits (Ctrl-C) asks the running jobs to stop; killing it leaves them running.
+    Cancelling the coroutine leaves the jobs running; `tasks.cancellation` is the way to stop them.
     """
     stages = needed_for(targets, pipeline_stages(config))
     store = open_store()
@@ -53,15 +52,11 @@ async def run_stages(
     """The results of ``stages``, which must be complete (every input among them), by name."""
     values = config.model_dump(mode="json")
     await show_plan(await asyncio.to_thread(make_plan, stages, values, store))
-    labels = {FLOW_RUN: str(flow_run.id)}
+    run_id = str(flow_run.id)
     with open_view() as view:
-        graph = _Graph(stages, values, store, backend, labels, view)
-        async with watch_for_cancel(store, backend, labels):
-            try:
-                return await graph.run()
-            except asyncio.CancelledError:
-                cancel_jobs(store, backend, labels)
-                raise
+        graph = _Graph(stages, values, store, backend, Followed(store, run_id), view)
+        async with watch_for_cancel(store, backend, run_id):
+            return await graph.run()
 
 
 class _Skipped(Exception):
@@ -75,14 +70,14 @@ class _Graph:
         values: Mapping[str, object],
         store: Store,
         backend: Backend,
-        labels: Mapping[str, str],
+        followed: Followed,
         view: StageView,
     ) -> None:
         self._stages = stages
         self._values = values
         self._store = store
         self._backend = backend
-        self._labels = labels
+        self._followed = followed
         self._view = view
         self._compute = asyncio.Semaphore(COMPUTE_JOBS)
         self._failed = False
@@ -110,9 +105,12 @@ class _Graph:
             if self._failed:
                 raise _Skipped(stage.name)
             values = stage.values(self._values)
-            work = StageWork(stage, values, inputs, self._store, self._backend, self._labels, self._view)
+            key = stage_key(stage, values, {argument: ref.digest for argument, ref in inputs.items()})
+            self._followed.add(stage.name, key)
+            labels = {STAGE_KEY: key}
+            work = StageWork(stage, values, inputs, self._store, self._backend, labels, self._view)
             try:
-                state = await run_stage(stage.name, work, return_state=True)
+                state = await run_stage(stage.name, work)
                 return await state.aresult()
             except Exception:
                 self._failed = True
