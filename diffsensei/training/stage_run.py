@@ -56,7 +56,7 @@ class StageRun:
         self._workspace, self._output = workspace, output
         self._index = read_index(features)
         self.moments = PanelMoments(features, self._index)
-        self._accelerator = Accelerator(mixed_precision=mixed_precision)
+        self._accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed_precision)
         torch.set_num_threads(max(1, num_threads // num_processes))
         if self._accelerator.num_processes != num_processes:
             raise ValueError(
