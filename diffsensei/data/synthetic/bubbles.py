@@ -46,7 +46,7 @@ def place_bubbles(
         x = margin + draw[:, 2] * (width - w - 2 * margin)
         y = margin + draw[:, 3] ** 1.5 * 0.75 * (height - h - 2 * margin)
         boxes = np.stack([x, y, x + w, y + h], axis=1)
-        cost = 4 * _most_hidden(boxes, heads) + 1.5 * _most_hidden(boxes, figures) + 0.25 * y / height
+        cost = 6 * _most_hidden(boxes, heads) + 1.5 * _most_hidden(boxes, figures) + 0.25 * y / height
         if mouth is not None:
             cost += 0.3 * np.abs(x + w / 2 - mouth[0]) / width
         grown = boxes + np.array([-margin, -margin, margin, margin])
