@@ -31,7 +31,7 @@ def _submit(backend: LocalBackend, attempt: Attempt) -> JobRef:
 
 
 def _ended(backend: LocalBackend, ref: JobRef) -> Exit | None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not backend.poll([ref])[ref].state.is_over:
         assert time.monotonic() < deadline, "the job does not end"
         time.sleep(0.05)
@@ -40,14 +40,14 @@ def _ended(backend: LocalBackend, ref: JobRef) -> Exit | None:
 
 def _wait_until_gone(ref: JobRef) -> None:
     """The runner itself lives for a moment after it has written how the job ended."""
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 30
     while left := processes_of(ref.token):
         assert time.monotonic() < deadline, f"processes {left} are left"
         time.sleep(0.02)
 
 
 def _wait_for_file(path: Path) -> str:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not (path.exists() and path.read_text()):
         assert time.monotonic() < deadline, f"{path} does not appear"
         time.sleep(0.02)
