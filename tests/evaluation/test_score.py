@@ -1,0 +1,178 @@
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from diffsensei.config import load_preset
+from diffsensei.evaluation import features
+from diffsensei.evaluation.benchmark import freeze_benchmark, read_benchmark, read_truth
+from diffsensei.evaluation.results import ITEM_COLUMNS, read_summary
+from diffsensei.evaluation.score import score_methods, shuffle_within_series
+from diffsensei.evaluation.statistics import f1_of_counts
+
+METHODS = ("generate_sdxl_t2i", "generate_stage1", "generate_diffsensei")
+
+
+@pytest.fixture
+def benchmark(panel_set, tmp_path):
+    config = load_preset("tiny")
+    output = tmp_path / "benchmark"
+    for folder in (output, tmp_path / "workspace"):
+        folder.mkdir()
+    freeze_benchmark(
+        evaluation=config.evaluation,
+        conditioning=config.data.conditioning,
+        buckets=config.data.buckets,
+        seed=0,
+        panels=panel_set,
+        workspace=tmp_path / "workspace",
+        output=output,
+    )
+    return output
+
+
+@pytest.fixture
+def generated(benchmark, tmp_path):
+    """sdxl_t2i drew noise, stage 1 the truth without bubbles, diffsensei the truth itself."""
+    rng = np.random.default_rng(1)
+    folders = {name: tmp_path / name for name in METHODS}
+    for name, folder in folders.items():
+        (folder / "images" / "0").mkdir(parents=True)
+        for panel in read_benchmark(benchmark):
+            truth = read_truth(benchmark, panel)
+            image = {
+                "generate_sdxl_t2i": rng.integers(0, 200, size=truth.shape, dtype=np.uint8),
+                "generate_stage1": np.minimum(truth, 240),
+                "generate_diffsensei": truth,
+            }[name]
+            Image.fromarray(image).save(folder / "images" / "0" / f"{panel.panel_id}.png")
+    return folders
+
+
+@pytest.fixture(autouse=True)
+def _exact_detector(monkeypatch):
+    """A detector that is right by construction, so that F1 has a known answer."""
+    from tests.evaluation.conftest import WhiteAreaDetector
+
+    monkeypatch.setattr(features, "load_dialog_detector", lambda reference: WhiteAreaDetector())
+
+
+def _score(evaluation, benchmark, generated, base):
+    output, workspace = base / "score", base / "work"
+    output.mkdir(parents=True)
+    workspace.mkdir()
+    score_methods(evaluation=evaluation, benchmark=benchmark, workspace=workspace, output=output, **generated)
+    return read_summary(output), pd.read_parquet(output / "items.parquet")
+
+
+def test_known_answers(evaluation, benchmark, generated, tmp_path):
+    summary, items = _score(evaluation, benchmark, generated, tmp_path)
+    value = lambda method, metric: summary.result(method, metric).value  # noqa: E731
+    for method in ("ground_truth", "diffsensei"):
+        assert value(method, "fid") == pytest.approx(0, abs=1e-6)
+        assert value(method, "dino_i") == pytest.approx(1)
+        assert value(method, "dino_c") == pytest.approx(1)
+        assert value(method, "dialog_f1") == 1
+    assert value("diffsensei_stage1", "dialog_f1") == 0
+    assert value("sdxl_t2i", "dialog_f1") == 0
+    assert value("sdxl_t2i", "fid") > value("diffsensei_stage1", "fid") > 0
+    assert value("diffsensei", "clip") == value("ground_truth", "clip")
+    assert value("shuffled_truth", "dino_i") < 1
+    assert tuple(items.columns) == ITEM_COLUMNS
+
+
+def test_nothing_is_left_out_silently(evaluation, benchmark, generated, tmp_path):
+    summary, _ = _score(evaluation, benchmark, generated, tmp_path)
+    for result in summary.results:
+        assert result.n_used + sum(result.skipped.values()) == result.n_total, result
+    clip = summary.result("diffsensei", "clip")
+    assert (clip.n_used, clip.skipped) == (9, {"no caption": 3})
+    identity = summary.result("diffsensei", "dino_c")
+    assert (identity.n_used, identity.skipped) == (8, {"no characters": 4})
+    dialogs = summary.result("diffsensei", "dialog_f1")
+    assert (dialogs.n_used, dialogs.skipped) == (8, {"no dialog requested, none found": 4})
+
+
+def test_summary_can_be_recomputed_from_items(evaluation, benchmark, generated, tmp_path):
+    summary, items = _score(evaluation, benchmark, generated, tmp_path)
+    for result in summary.results:
+        mine = items[(items["method"] == result.method) & (items["metric"] == result.metric)]
+        if result.metric in ("fid", "kid"):
+            assert mine.empty
+        elif result.metric == "dialog_f1":
+            counts = mine[["tp", "fp", "fn"]].sum().to_numpy(dtype=float)
+            assert result.value == pytest.approx(float(f1_of_counts(counts)))
+        else:
+            assert result.value == pytest.approx(mine["value"].mean())
+
+
+def test_differences_are_paired_and_signed(evaluation, benchmark, generated, tmp_path):
+    summary, _ = _score(evaluation, benchmark, generated, tmp_path)
+    found = {(c.metric, c.method, c.baseline): c for c in summary.comparisons}
+    gap = found["dialog_f1", "diffsensei", "diffsensei_stage1"]
+    assert (gap.difference, gap.low, gap.high, gap.n_pages) == (1.0, 1.0, 1.0, 4)
+    assert gap.p_value == pytest.approx(2 / 2**4)
+    assert gap.p_holm >= gap.p_value
+    same = found["dino_i", "diffsensei_stage1", "sdxl_t2i"]
+    values = {m: summary.result(m, "dino_i").value for m in ("diffsensei_stage1", "sdxl_t2i")}
+    assert same.difference == pytest.approx(values["diffsensei_stage1"] - values["sdxl_t2i"])
+
+
+def test_missing_panels_are_counted_and_all_missing_is_a_state(evaluation, benchmark, generated, tmp_path):
+    images = sorted((generated["generate_sdxl_t2i"] / "images" / "0").iterdir())
+    images[0].unlink()
+    for path in (generated["generate_stage1"] / "images" / "0").iterdir():
+        path.unlink()
+    summary, _ = _score(evaluation, benchmark, generated, tmp_path)
+    assert summary.result("sdxl_t2i", "dino_i").skipped == {"not generated": 1}
+    assert summary.result("sdxl_t2i", "fid").n_used == 11
+    for metric in ("fid", "dino_i", "dialog_f1"):
+        result = summary.result("diffsensei_stage1", metric)
+        assert result.value is None
+        assert result.state.startswith("not computed: ")
+    assert summary.result("diffsensei", "dino_i").value == pytest.approx(1)
+
+
+def test_missing_judges_do_not_stop_the_others(evaluation, benchmark, generated, tmp_path):
+    without = evaluation.replaced(judges=evaluation.judges.replaced(dino="/nowhere/dino"))
+    summary, items = _score(without, benchmark, generated, tmp_path)
+    assert summary.result("diffsensei", "dino_c").state.startswith("not computed: /nowhere/dino")
+    assert summary.result("diffsensei", "dialog_f1").value == 1
+    assert not items["metric"].str.startswith("dino").any()
+
+
+def test_wrong_size_is_refused_in_one_line(evaluation, benchmark, generated, tmp_path):
+    path = next((generated["generate_stage1"] / "images" / "0").iterdir())
+    Image.new("L", (8, 8)).save(path)
+    with pytest.raises(ValueError, match=r"expected an image of \d+x\d+ pixels, got 8x8"):
+        _score(evaluation, benchmark, generated, tmp_path)
+
+
+def test_seeds_are_reported_alone_and_together(evaluation, benchmark, generated, tmp_path):
+    for folder in generated.values():
+        (folder / "images" / "1").mkdir()
+        for path in (folder / "images" / "0").iterdir():
+            pixels = np.asarray(Image.open(path))
+            Image.fromarray(255 - pixels).save(folder / "images" / "1" / path.name)
+    summary, _ = _score(evaluation.replaced(seeds=(0, 1)), benchmark, generated, tmp_path)
+    result = summary.result("diffsensei", "dino_i")
+    assert set(result.by_seed) == {"0", "1"}
+    assert result.value == pytest.approx(np.mean(list(result.by_seed.values())))
+    assert result.n_total == 24
+    assert summary.result("ground_truth", "dino_i").n_total == 12
+
+
+def test_scoring_twice_gives_the_same_bytes(evaluation, benchmark, generated, tmp_path):
+    _score(evaluation, benchmark, generated, tmp_path / "1")
+    _score(evaluation, benchmark, generated, tmp_path / "2")
+    for name in ("items.parquet", "summary.json"):
+        assert (tmp_path / "1/score" / name).read_bytes() == (tmp_path / "2/score" / name).read_bytes()
+
+
+def test_the_floor_shows_another_panel_of_the_same_series(benchmark):
+    panels = read_benchmark(benchmark)
+    by_id = {panel.panel_id: panel for panel in panels}
+    for panel_id, other in shuffle_within_series(panels).items():
+        assert other.panel_id != panel_id
+        assert other.series == by_id[panel_id].series
+    assert shuffle_within_series(panels[:1]) == {}
