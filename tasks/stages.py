@@ -3,7 +3,10 @@
 Plan, flows and provenance all read this table. Raise a stage's version when the same inputs give another result.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from diffsensei.config import ExperimentConfig
 from diffsensei.config.schema import MangaZeroSource
@@ -22,6 +25,18 @@ GENERATE: dict[str, tuple[str, tuple[str, ...]]] = {
 
 COMPUTE = frozenset({"features", "pretrain", "stage1", "stage2", *GENERATE, "score", "bundle", "verify"})
 """Stages that keep every core or GPU busy by themselves."""
+
+
+@dataclass(frozen=True)
+class PacedStage(Stage):
+    """A stage that is also told how fast it may go, which is no part of its key: other threads, same result."""
+
+    pace: Mapping[str, Any] = field(default_factory=dict)
+    """Argument -> value."""
+
+    def arguments(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Keyword arguments from configuration values by dotted path, the literals, and the pace."""
+        return super().arguments(values) | dict(self.pace)
 
 
 def pipeline_stages(config: ExperimentConfig) -> list[Stage]:
@@ -97,25 +112,23 @@ def _training(config: ExperimentConfig) -> list[Stage]:
         "seed": "seed",
         "num_processes": "training.num_processes",
         "mixed_precision": "training.mixed_precision",
-        "num_threads": "runtime.num_threads",
-        "log_every_steps": "runtime.log_every_steps",
     }
+    threads = {"num_threads": config.runtime.num_threads}
+    pace = threads | {"log_every_steps": config.runtime.log_every_steps}
     data = {"panels": "panels", "features": "features"}
     return [
-        Stage(
+        PacedStage(
             name="features",
             version=1,
             entry="diffsensei.training.features:encode_features",
-            config=_foundations("vae")
-            | texts
-            | images
-            | {"buckets": "data.buckets", "cache": "data.cache", "num_threads": "runtime.num_threads"},
+            config=_foundations("vae") | texts | images | {"buckets": "data.buckets", "cache": "data.cache"},
+            pace=threads,
             inputs={"panels": "panels"},
             resources=_compute(config),
             identity=_identity(config, "vae", *texts, *images),
             packages=TENSORS,
         ),
-        Stage(
+        PacedStage(
             name="pretrain",
             version=1,
             entry="diffsensei.training.stages:pretrain",
@@ -127,13 +140,14 @@ def _training(config: ExperimentConfig) -> list[Stage]:
                 **texts,
                 **common,
             },
+            pace=pace,
             inputs=data,
             resources=resources,
             launcher="accelerate",
             identity=_identity(config, "unet", *texts),
             packages=TENSORS,
         ),
-        Stage(
+        PacedStage(
             name="stage1",
             version=1,
             entry="diffsensei.training.stages:stage1",
@@ -146,13 +160,14 @@ def _training(config: ExperimentConfig) -> list[Stage]:
                 **images,
                 **common,
             },
+            pace=pace,
             inputs=data | {"pretrain": "pretrain"},
             resources=resources,
             launcher="accelerate",
             identity=_identity(config, "ip_adapter", *texts, *images),
             packages=TENSORS,
         ),
-        Stage(
+        PacedStage(
             name="stage2",
             version=1,
             entry="diffsensei.training.stages:stage2",
@@ -165,6 +180,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
                 **images,
                 **common,
             },
+            pace=pace,
             inputs=data | {"stage1": "stage1"},
             resources=resources,
             launcher="accelerate",
@@ -190,16 +206,12 @@ def _benchmark(config: ExperimentConfig) -> list[Stage]:
         packages=PIXELS,
     )
     generate = [
-        Stage(
+        PacedStage(
             name=name,
             version=1,
             entry="diffsensei.inference.generate:generate_panels",
-            config={
-                "model": "model",
-                "sampling": "sampling",
-                "evaluation": "evaluation",
-                "num_threads": "runtime.num_threads",
-            },
+            config={"model": "model", "sampling": "sampling", "evaluation": "evaluation"},
+            pace={"num_threads": config.runtime.num_threads},
             literals={"method": method},
             inputs={"benchmark": "benchmark"} | {weights: weights for weights in trained},
             resources=_compute(config),
