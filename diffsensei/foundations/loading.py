@@ -119,9 +119,10 @@ def load_magi_image_encoder(reference: str, dtype: torch.dtype = torch.float32) 
     location = resolve(reference)
     config = _read_config(location)
     if "crop_embedding_model_config" not in config:
-        model = _model(ViTMAEModel, location, mask_ratio=0.0, dtype=dtype)
-        return ImageEncoder(model, _processor(ViTImageProcessorPil, location))
-    model = ViTMAEModel(ViTMAEConfig(**config["crop_embedding_model_config"] | {"mask_ratio": 0.0}))
+        return ImageEncoder(
+            _model(ViTMAEModel, location, mask_ratio=0.0, dtype=dtype), _processor(ViTImageProcessorPil, location)
+        )
+    model: Any = ViTMAEModel(ViTMAEConfig(**config["crop_embedding_model_config"] | {"mask_ratio": 0.0}))
     state = _read_state(location)
     state = {key.removeprefix(_MAGI_PREFIX): value for key, value in state.items() if key.startswith(_MAGI_PREFIX)}
     fill_strictly(model, state, f"{reference} ({_MAGI_PREFIX}*)")
@@ -161,7 +162,7 @@ def load_dialog_detector(reference: str) -> DialogDetector:
 
 
 def fill_strictly(model: torch.nn.Module, state: dict[str, torch.Tensor], name: str) -> None:
-    """Copy ``state`` into ``model``. Raises ValueError listing keys that are missing, unexpected or of another shape."""
+    """Copy ``state`` into ``model``. Raises ValueError listing missing, unexpected and misshapen keys."""
     own = model.state_dict()
     _refuse_keys(
         name,

@@ -29,7 +29,7 @@ class Location:
         return Path(self.source) / (self.subfolder or "")
 
     def tokenizer_beside(self) -> "Location":
-        """SDXL's layout: the tokenizer of `text_encoder` lies in `tokenizer` beside it; elsewhere in the same folder."""
+        """The tokenizer of `text_encoder` lies in `tokenizer` beside it (SDXL's layout), others in the same folder."""
         place = self.subfolder if self.subfolder is not None else Path(self.source).name
         head, _, name = place.rpartition("/")
         if name not in _TOKENIZER_BESIDE:
