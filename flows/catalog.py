@@ -14,7 +14,7 @@ class FlowEntry:
     function: str
     """``module:function`` of the Prefect flow."""
     targets: tuple[str, ...]
-    """Stages to bring up to date, together with everything they depend on."""
+    """Stages to bring up to date, together with everything they depend on; none for a flow outside the pipeline."""
     summary: str
 
 
@@ -31,6 +31,7 @@ FLOWS: dict[str, FlowEntry] = {
         FlowEntry("train", "flows.train:train", ("stage2",), "the three training stages, with the data they need"),
         FlowEntry("evaluate", "flows.evaluate:evaluate", ("score",), "freeze the benchmark, generate and score"),
         FlowEntry("release", "flows.release:release", ("report",), "bundle, verify, report and move the references"),
+        FlowEntry("foundations", "flows.foundations:foundations", (), "train the embedded frozen models again"),
     )
 }
 

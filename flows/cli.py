@@ -1,6 +1,5 @@
 """The ``diffsensei`` command. Everything heavy is imported by the command that needs it."""
 
-import importlib
 import json
 import os
 import webbrowser
@@ -14,12 +13,13 @@ from typer.core import TyperGroup
 
 from diffsensei.config import PAPER_SOURCES, ExperimentConfig, flatten, load_preset
 from diffsensei.config.overrides import describe
-from flows.catalog import FLOWS, find_flow
+from flows.catalog import FLOWS, FlowEntry, find_flow
 
 USER_ERROR = 2
 STAGE_FAILED = 1
 INTERRUPTED = 130
 VALUE_WIDTH = 72
+FOUNDATION_PARAMETERS = ("only", "steps_scale")
 
 
 class _OneLineErrors(TyperGroup):
@@ -87,17 +87,26 @@ def run(
     Needs no Prefect server. With PREFECT_API_URL set, the run appears on that server.
     """
     entry = find_flow(flow)
-    config = load_preset(preset, overrides or ())
+    parameters = _parameters(entry, preset, overrides or [])
     if plain:
         os.environ["TERM"] = "dumb"
     from flows.local_run import run_here
     from tasks.publication import open_store
 
-    report = run_here(entry, preset, overrides or [], open_store().base)
-    if report is not None:
-        typer.echo(f"report: {report}")
-    else:
-        typer.echo(f"done: {entry.name} ({config.name})")
+    made = run_here(entry, parameters, open_store().base)
+    typer.echo(f"{'report' if 'report' in entry.targets else 'done'}: {made or entry.name}")
+
+
+def _parameters(entry: FlowEntry, preset: str, overrides: list[str]) -> dict[str, Any]:
+    """The flow's parameters, checked before anything is started."""
+    if entry.targets:
+        load_preset(preset, overrides)
+        return {"preset": preset, "overrides": overrides}
+    values = dict(assignment.partition("=")[::2] for assignment in overrides)
+    unknown = values.keys() - FOUNDATION_PARAMETERS
+    if unknown:
+        raise ValueError(f"{entry.name} has no {', '.join(sorted(unknown))}; known: {', '.join(FOUNDATION_PARAMETERS)}")
+    return {name: json.loads(value) for name, value in values.items()}
 
 
 @app.command(epilog="Example: diffsensei plan train --set training.stage2.steps=200")
@@ -108,6 +117,8 @@ def plan(
 ) -> None:
     """What a run would do, stage by stage, and why; nothing is started."""
     entry = find_flow(flow)
+    if not entry.targets:
+        raise ValueError(f"{entry.name} is a single job without a plan; start it with `diffsensei run {entry.name}`")
     config = load_preset(preset, overrides or ())
     from tasks.planning import plan_targets, summary_line, table_rows
     from tasks.publication import open_store
@@ -187,12 +198,17 @@ def report(
 def preview(
     preset: Preset = "tiny",
     overrides: Overrides = None,
-    output: Annotated[Path, typer.Option(help="Where the contact sheet goes.")] = Path("preview.png"),
+    pages: Annotated[int, typer.Option(help="Double pages to draw.")] = 6,
+    output: Annotated[Path, typer.Option(help="Where the contact sheet (PNG) goes.")] = Path("preview.png"),
 ) -> None:
     """A contact sheet of drawn pages with their boxes."""
-    config = load_preset(preset, overrides or ())
-    module = importlib.import_module("diffsensei.data.preview")
-    typer.echo(str(module.preview_world(config.data.source, output)))
+    source = load_preset(preset, overrides or ()).data.source
+    if source.kind != "synthetic":
+        raise ValueError(f"preset {preset} reads {source.kind} data; a preview is drawn of a synthetic world only")
+    from diffsensei.data.preview import preview_world
+
+    preview_world(source, output, pages)
+    typer.echo(str(output))
 
 
 @app.command()

@@ -4,7 +4,6 @@ import asyncio
 import importlib
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +36,14 @@ def prepare_prefect(store: Path) -> None:
         os.environ.setdefault(name, value)
 
 
-def run_here(entry: FlowEntry, preset: str, overrides: Sequence[str], store: Path) -> Any:
-    """What the flow returns: for the ones that end in a report its path, otherwise None."""
+def run_here(entry: FlowEntry, parameters: dict[str, Any], store: Path) -> Any:
+    """Run the flow with these parameters and return what it returns. Ctrl-C stops its jobs, too."""
     prepare_prefect(store)
     print("starting (Prefect's own server takes a moment, on the first run half a minute)", file=sys.stderr)
     module, _, function = entry.function.partition(":")
     flow = getattr(importlib.import_module(module), function)
     try:
-        return asyncio.run(flow(preset=preset, overrides=list(overrides)))
+        return asyncio.run(flow(**parameters))
     except KeyboardInterrupt:
         from tasks.cancellation import cancel_own_runs
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from prefect.runtime import flow_run
 
@@ -43,14 +44,14 @@ async def run_pipeline(config: ExperimentConfig, targets: Sequence[str]) -> Pipe
     """
     stages = needed_for(targets, pipeline_stages(config))
     store = open_store()
-    return PipelineRun(config, store, await run_stages(stages, config, store, LocalBackend()))
+    results = await run_stages(stages, config.model_dump(mode="json"), store, LocalBackend())
+    return PipelineRun(config, store, results)
 
 
 async def run_stages(
-    stages: Sequence[Stage], config: ExperimentConfig, store: Store, backend: Backend
+    stages: Sequence[Stage], values: Mapping[str, Any], store: Store, backend: Backend
 ) -> dict[str, StageResult]:
-    """The results of ``stages``, which must be complete (every input among them), by name."""
-    values = config.model_dump(mode="json")
+    """The results of ``stages`` by name. Every input must be among them; ``values`` is the nested configuration."""
     await show_plan(await asyncio.to_thread(make_plan, stages, values, store))
     run_id = str(flow_run.id)
     with open_view() as view:
@@ -67,7 +68,7 @@ class _Graph:
     def __init__(
         self,
         stages: Sequence[Stage],
-        values: Mapping[str, object],
+        values: Mapping[str, Any],
         store: Store,
         backend: Backend,
         followed: Followed,

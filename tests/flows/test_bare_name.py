@@ -32,7 +32,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 def test_every_flow_is_deployed_under_its_own_name() -> None:
     deployments = {d["name"]: d for d in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]}
-    assert set(deployments) == set(FLOWS)
-    for name, entry in FLOWS.items():
+    pipeline = {name: entry for name, entry in FLOWS.items() if entry.targets}
+    assert set(deployments) == set(pipeline)
+    for name, entry in pipeline.items():
         module, _, function = entry.function.partition(":")
         assert deployments[name]["entrypoint"] == f"{module.replace('.', '/')}.py:{function}"

@@ -1,0 +1,86 @@
+"""The command line: what it says to a person who got something wrong, and what it shows."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from diffsensei.config import PAPER_SOURCES, load_preset
+from flows.catalog import FLOWS
+from flows.cli import app
+
+
+def _invoke(*arguments: str) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, list(arguments))
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "everything"), f"unknown flow 'everything'; known: {', '.join(FLOWS)}"),
+        (("run", "train", "--preset", "huge"), "unknown preset 'huge'; known: tiny, small, paper"),
+        (("run", "train", "--set", "training.stage1.step=3"), "unknown field 'training.stage1.step'"),
+        (("plan", "--set", "training.stage1.steps=-3"), "training.stage1.steps: Input should be greater than 0"),
+        (("plan", "--set", "training.stage1.steps"), "expected path=value"),
+        (("plan", "foundations"), "diffsensei run foundations"),
+        (("run", "foundations", "--set", "parts=3"), "foundations has no parts; known: only, steps_scale"),
+        (("show", "tiny", "--set", "data.split=3"), "'data.split' is a section with fields"),
+        (("generate", "nowhere.json", "--output", "out"), "nowhere.json does not exist"),
+        (("generate", "/dev", "--output", "out"), "expected a JSON file"),
+        (("report",), "diffsensei run full-pipeline"),
+        (("data", "preview", "--set", 'data.source={"kind": "mangazero", "annotations": "a.json"}'), "synthetic"),
+    ],
+)
+def test_user_errors_are_one_line_and_exit_code_2(
+    arguments: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIFFSENSEI_STORE", str(tmp_path / "store"))
+    code, out, err = _invoke(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert said in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "store").exists(), "nothing may be started"
+
+
+def test_no_traceback_reaches_the_person_unless_asked_for() -> None:
+    program = Path(sys.executable).with_name("diffsensei")
+    wrong = [program, "show", "huge"]
+    done = subprocess.run(wrong, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        2,
+        "",
+        "error: unknown preset 'huge'; known: tiny, small, paper\n",
+    )
+    asked = subprocess.run([program, "--debug", "show", "huge"], capture_output=True, text=True)
+    assert asked.returncode != 0
+    assert "Traceback" in asked.stderr
+
+
+def test_show_gives_every_field_and_every_source() -> None:
+    code, out, _ = _invoke("show", "paper")
+    assert code == 0
+    lines = {line.partition(" = ")[0]: line for line in out.splitlines()}
+    assert lines.keys() >= PAPER_SOURCES.keys()
+    for path, source in PAPER_SOURCES.items():
+        assert lines[path].endswith(f"# {source}")
+
+
+def test_show_marks_what_was_set() -> None:
+    _, out, _ = _invoke("show", "tiny", "--set", "training.stage2.steps=7")
+    marked = [line.split()[:3] for line in out.splitlines() if "set on the command line" in line]
+    assert marked == [["training.stage2.steps", "=", "7"]]
+
+
+def test_show_json_is_the_configuration() -> None:
+    _, out, _ = _invoke("show", "tiny", "--json")
+    assert json.loads(out) == load_preset("tiny").model_dump(mode="json")
+
+
+def test_help_names_every_flow() -> None:
+    _, out, _ = _invoke("run", "--help")
+    assert all(name in out for name in FLOWS)
