@@ -13,7 +13,7 @@ from infra.jobs.process import processes_of, signal_all, this_host
 from infra.jobs.runner import ALREADY_STARTED
 from infra.jobs.spec import TOKEN_VARIABLE, JobRef, JobSpec, JobState, JobStatus, JobUsage, SubmitError
 
-_START_S = 30.0
+_START_S = 120.0
 """A runner that was started but has written no ``job.json`` for so long is taken for dead."""
 
 

@@ -1,15 +1,23 @@
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from infra.jobs.local import LocalBackend
+from infra.jobs.process import processes_of, signal_all
 from infra.store import Store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A store whose jobs do not outlive the test, however it ends."""
+    store = Store(tmp_path / "store")
+    yield store
+    for folder in store.stage_folders():
+        for attempt in folder.attempts():
+            signal_all(processes_of(attempt.intent().token), signal.SIGKILL)
 
 
 @pytest.fixture
