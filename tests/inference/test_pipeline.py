@@ -1,0 +1,152 @@
+"""The pipeline: what it draws depends on each request alone, on what it consumes, and survives saving."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffsensei.config.schema import SamplingConfig
+from diffsensei.inference.pipeline import DiffSenseiPipeline, build_pipeline
+from diffsensei.inference.request import PanelRequest, read_requests
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def pipeline(trained: Any) -> DiffSenseiPipeline:
+    return build_pipeline(trained.foundations, trained.stage1, trained.stage2, CPU)
+
+
+@pytest.fixture
+def requests(requests_folder: Path) -> list[PanelRequest]:
+    return read_requests(requests_folder / "panels.jsonl")
+
+
+def pixels(images: list[Image.Image]) -> list[np.ndarray]:
+    return [np.asarray(image).astype(int) for image in images]
+
+
+def same(first: list[Image.Image], second: list[Image.Image]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(pixels(first), pixels(second), strict=True))
+
+
+def test_one_grey_image_of_the_asked_size_per_request_in_order(
+    pipeline: DiffSenseiPipeline, requests: list[PanelRequest], requests_folder: Path, sampling: SamplingConfig
+) -> None:
+    images = pipeline(requests, requests_folder, sampling)
+    assert [(image.mode, image.height, image.width) for image in images] == [
+        ("L", request.height, request.width) for request in requests
+    ]
+    assert same(images, pipeline(requests, requests_folder, sampling))
+    assert len({image.tobytes() for image in images}) == len(images)
+
+
+def test_a_panel_does_not_depend_on_its_batch(
+    pipeline: DiffSenseiPipeline, requests: list[PanelRequest], requests_folder: Path, sampling: SamplingConfig
+) -> None:
+    """Float rounding may move a pixel by one grey level, no more."""
+    together = pixels(pipeline(requests, requests_folder, sampling))
+    alone = pixels(pipeline(requests, requests_folder, sampling.replaced(batch_size=1)))
+    reversed_order = pixels(pipeline(requests[::-1], requests_folder, sampling.replaced(batch_size=3)))[::-1]
+    single = pixels(pipeline(requests[2:3], requests_folder, sampling))[0]
+    for a, b, c in zip(together, alone, reversed_order, strict=True):
+        assert np.abs(a - b).max() <= 1
+        assert np.abs(a - c).max() <= 1
+    assert np.abs(together[2] - single).max() <= 1
+
+
+def test_every_condition_shows(
+    pipeline: DiffSenseiPipeline, requests: list[PanelRequest], requests_folder: Path, sampling: SamplingConfig
+) -> None:
+    panel = requests[0]
+    first, second = panel.characters
+    variants = {
+        "seed": panel.replaced(seed=99),
+        "caption": panel.replaced(caption="the rain"),
+        "dialogs": panel.replaced(dialogs=((0.5, 0.5, 1.0, 1.0),)),
+        "boxes": panel.replaced(characters=(first.replaced(box=(0.0, 0.0, 0.2, 0.2)), second)),
+        "references": panel.replaced(characters=(first.replaced(reference="references/c.png"), second)),
+        "characters": panel.replaced(characters=()),
+    }
+    base = pipeline([panel], requests_folder, sampling)
+    for name, variant in variants.items():
+        assert not same(base, pipeline([variant], requests_folder, sampling)), name
+    for field, value in {"guidance_scale": 1.0, "character_scale": 0.5, "adapter_blend": 0.0, "steps": 2}.items():
+        assert not same(base, pipeline([panel], requests_folder, sampling.replaced(**{field: value}))), field
+
+
+def test_without_guidance_the_negative_prompt_is_not_used(
+    pipeline: DiffSenseiPipeline, requests: list[PanelRequest], requests_folder: Path, sampling: SamplingConfig
+) -> None:
+    unguided = sampling.replaced(guidance_scale=1.0)
+    base = pipeline(requests[:1], requests_folder, unguided)
+    assert same(base, pipeline(requests[:1], requests_folder, unguided.replaced(negative_prompt="lowres")))
+    guided = pipeline(requests[:1], requests_folder, sampling)
+    assert not same(guided, pipeline(requests[:1], requests_folder, sampling.replaced(negative_prompt="lowres")))
+
+
+def test_saved_and_loaded_it_draws_the_same(
+    pipeline: DiffSenseiPipeline,
+    requests: list[PanelRequest],
+    requests_folder: Path,
+    sampling: SamplingConfig,
+    tmp_path: Path,
+) -> None:
+    pipeline.save_pretrained(tmp_path / "first")
+    loaded = DiffSenseiPipeline.from_pretrained(tmp_path / "first")
+    assert same(pipeline(requests, requests_folder, sampling), loaded(requests, requests_folder, sampling))
+
+    index = json.loads((tmp_path / "first" / "model_index.json").read_text())
+    assert index["_class_name"] == "DiffSenseiPipeline"
+    assert index["resampler"] == ["diffsensei.models.resampler", "Resampler"]
+    assert index["agent"] == ["diffsensei.models.agent_resampler", "AgentResamplers"]
+    assert index["unet"] == ["diffusers", "UNet2DConditionModel"]
+    pickled = [path for path in tmp_path.rglob("*") if path.suffix in {".bin", ".pt", ".pkl"}]
+    assert pickled == []
+
+    loaded.save_pretrained(tmp_path / "second")
+    files = {path.relative_to(tmp_path / "first") for path in (tmp_path / "first").rglob("*") if path.is_file()}
+    for name in files:
+        first, second = (tmp_path / folder / name for folder in ("first", "second"))
+        assert first.read_bytes() == second.read_bytes(), name
+        if name.suffix == ".json":
+            assert str(tmp_path) not in second.read_text(), name
+
+
+def test_without_the_adapter_it_is_stage_1(
+    trained: Any, requests: list[PanelRequest], requests_folder: Path, sampling: SamplingConfig, tmp_path: Path
+) -> None:
+    stage1 = build_pipeline(trained.foundations, trained.stage1, None, CPU)
+    stage1.save_pretrained(tmp_path)
+    loaded = DiffSenseiPipeline.from_pretrained(tmp_path)
+    assert loaded.llm is None
+    base = stage1(requests, requests_folder, sampling)
+    assert same(base, loaded(requests, requests_folder, sampling))
+    assert same(base, stage1(requests, requests_folder, sampling.replaced(adapter_blend=1.0)))
+
+
+def test_impossible_requests_are_refused_in_one_line(
+    pipeline: DiffSenseiPipeline, requests: list[PanelRequest], requests_folder: Path, sampling: SamplingConfig
+) -> None:
+    panel = requests[0]
+    crowd = panel.replaced(characters=panel.characters * 3)
+    lost = panel.replaced(characters=(panel.characters[0].replaced(reference="references/z.png"),))
+    for request, message in (
+        (panel.replaced(height=33), "use 32 x 32"),
+        (crowd, "at most 4 characters, got 6"),
+        (lost, "expected a character image"),
+    ):
+        with pytest.raises(ValueError, match=message) as error:
+            pipeline([request], requests_folder, sampling)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="distinct"):
+        pipeline([panel, panel], requests_folder, sampling)
+
+
+def test_a_folder_without_pipeline_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no model_index.json"):
+        DiffSenseiPipeline.from_pretrained(tmp_path)
