@@ -16,8 +16,8 @@ QUIET = {
 }
 OWN_SERVER = {
     "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
-    # A fresh database takes half a minute on two cores; Prefect's own limit is 20 s.
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # A fresh database takes half a minute on two idle cores; Prefect's own limit is 20 s.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
     # The stages' own lines are what a person reads here; Prefect's would repeat every failure as a traceback.
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
 }

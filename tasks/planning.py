@@ -10,6 +10,9 @@ from tasks.stages import pipeline_stages
 from tasks.terminal import clock
 
 
+NAMED_BEFORE = 3
+
+
 def needed_for(targets: Sequence[str], stages: Sequence[Stage]) -> list[Stage]:
     """The ``targets`` and everything upstream of them, in the order of ``stages``.
 
@@ -36,9 +39,17 @@ def plan_targets(config: ExperimentConfig, targets: Sequence[str], store: Store)
 def table_rows(plan: Plan) -> list[dict[str, str]]:
     """The rows of a plan as text: stage, action, time, why."""
     return [
-        {"stage": row.stage, "action": row.action.value, "time": _time(row), "why": "; ".join(row.reasons)}
+        {"stage": row.stage, "action": row.action.value, "time": _time(row), "why": "; ".join(_why(row))}
         for row in plan.rows
     ]
+
+
+def _why(row: PlanRow) -> list[str]:
+    """The row's reasons; a long list of stages it comes after is cut."""
+    if len(row.after) <= NAMED_BEFORE:
+        return list(row.reasons)
+    named, rest = ", ".join(row.after[:NAMED_BEFORE]), len(row.after) - NAMED_BEFORE
+    return [f"after {named} and {rest} more", *row.reasons[1:]]
 
 
 def summary_line(plan: Plan) -> str:
