@@ -170,14 +170,20 @@ def generate(
     checkpoint: Annotated[
         str, typer.Option(help="A bundle's folder, or `released` for the newest released one.")
     ] = "released",
+    preset: Preset = "tiny",
     overrides: Overrides = None,
 ) -> None:
-    """Draw a manga page from text, character images, boxes and dialogs."""
+    """Draw manga pages from a story: text, character images, boxes and dialogs.
+
+    The preset gives the release's name, the size of panels and how they are sampled; --set sampling.steps=30 and the
+    like change it.
+    """
+    config = load_preset(preset, overrides or ())
     if not story.is_file():
-        raise ValueError(f"story: expected a JSON file, {story} does not exist")
+        raise ValueError(f"story: expected a JSON file, {story} does not exist or is a folder")
     from tasks.drawing import draw_story
 
-    for page in draw_story(story, checkpoint, output, overrides or []):
+    for page in draw_story(config, story, checkpoint, output):
         typer.echo(str(page))
 
 

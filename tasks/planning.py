@@ -9,7 +9,6 @@ from infra.store import Store
 from tasks.stages import pipeline_stages
 from tasks.terminal import clock
 
-
 NAMED_BEFORE = 3
 
 

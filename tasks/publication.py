@@ -46,12 +46,13 @@ def move_reference(store: Store, channel: str, release: ReleaseConfig, bundle: O
     )
 
 
-def released_bundle(store: Store) -> Path:
-    """The most recently released bundle's folder. Raises ValueError where nothing was released yet."""
-    moves = store.refs.log(RELEASED)
-    if not moves:
-        raise ValueError(f"nothing is released in {store.base} yet; run `diffsensei run release`")
-    return store.object(moves[-1].kind, moves[-1].digest).path
+def released_bundle(store: Store, release: ReleaseConfig) -> Path:
+    """The folder of the bundle released under the release's name. Raises ValueError where there is none."""
+    moved = store.refs.read(RELEASED, release.name)
+    if moved is None:
+        known = ", ".join(store.refs.names(RELEASED)) or "none"
+        raise ValueError(f"no {release.name} is released (released: {known}); run `diffsensei run release`")
+    return store.object(moved.kind, moved.digest).path
 
 
 def _replace(source: Path, target: Path) -> None:

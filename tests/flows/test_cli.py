@@ -31,6 +31,8 @@ def _invoke(*arguments: str) -> tuple[int, str, str]:
         (("show", "tiny", "--set", "data.split=3"), "'data.split' is a section with fields"),
         (("generate", "nowhere.json", "--output", "out"), "nowhere.json does not exist"),
         (("generate", "/dev", "--output", "out"), "expected a JSON file"),
+        (("generate", __file__, "--output", "out"), "no diffsensei-tiny is released (released: none)"),
+        (("generate", __file__, "--output", "out", "--checkpoint", "/dev"), "/dev holds no pipeline"),
         (("report",), "diffsensei run full-pipeline"),
         (("data", "preview", "--set", 'data.source={"kind": "mangazero", "annotations": "a.json"}'), "synthetic"),
     ],

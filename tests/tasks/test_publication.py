@@ -50,12 +50,12 @@ def test_publishing_twice_gives_one_report(store: Store, tmp_path: Path) -> None
 
 
 def test_references_move_and_are_logged_once(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="nothing is released"):
-        released_bundle(store)
+    with pytest.raises(ValueError, match="no small-manga is released"):
+        released_bundle(store, RELEASE)
     old = _object(store, tmp_path / "a", "old", "bundle")
     new = _object(store, tmp_path / "b", "new", "bundle")
     for bundle in (old, old, new):
         move_reference(store, CANDIDATE, RELEASE, bundle, "built")
     move_reference(store, RELEASED, RELEASE, old, "verified")
     assert [move.digest for move in store.refs.log(CANDIDATE)] == [old.digest, new.digest]
-    assert released_bundle(store) == old.path
+    assert released_bundle(store, RELEASE) == old.path
