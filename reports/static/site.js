@@ -20,16 +20,15 @@
     if (count) count.textContent = String(shown);
   }
 
+  // From the card in focus; without one, from the first card below the bar.
   function step(direction) {
     const visible = cards.filter((card) => !card.hidden);
-    const tops = visible.map((card) => card.getBoundingClientRect().top);
-    const edge = 90;
-    const next = direction > 0
-      ? visible[tops.findIndex((top) => top > edge)]
-      : visible[tops.filter((top) => top < edge - 10).length - 1];
+    const current = visible.indexOf(document.activeElement.closest(".card"));
+    const below = visible.findIndex((card) => card.getBoundingClientRect().bottom > 90);
+    const next = visible[current >= 0 ? current + direction : below];
     if (next) {
-      next.scrollIntoView({ block: "start" });
       next.focus({ preventScroll: true });
+      next.scrollIntoView({ block: "start" });
     }
   }
 

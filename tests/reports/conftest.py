@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from diffsensei.config import load_preset
 from diffsensei.evaluation.results import Comparison, MethodInfo, MetricDefinition, MetricResult, Summary
+from reports.site import build_report
 
 SIZES = ((64, 64), (88, 48), (48, 88), (120, 40))
 METHODS = (
@@ -49,6 +50,14 @@ def make_run(tmp_path):
         return build_run(tmp_path, **texts)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory) -> Path:
+    """A built site, shared; copy it before changing a file that other tests read."""
+    run = build_run(tmp_path_factory.mktemp("site"))
+    build_report(**run.arguments)
+    return run.arguments["output"]
 
 
 def build_run(
@@ -220,7 +229,8 @@ def _score(folder, rng, panels):
             base = {"method": method, "seed": 0, "page_id": panel["page_id"], "series": panel["series"]}
             base |= {"panel_id": panel["panel_id"], "character": None, "skipped": None}
             rows += [
-                base | {"metric": metric, "value": float(rng.uniform(0.1, 0.9))} for metric in ("clip", "dino_i", "dino_c")
+                base | {"metric": metric, "value": float(rng.uniform(0.1, 0.9))}
+                for metric in ("clip", "dino_i", "dino_c")
             ]
             rows.append(base | {"metric": "dialog_f1", "value": 0.5, "tp": 1, "fp": int(rng.integers(0, 3)), "fn": 1})
     items = pd.DataFrame(rows).astype({"tp": "Int64", "fp": "Int64", "fn": "Int64"})
@@ -255,7 +265,14 @@ def _validate(folder, reason):
     ]
     (folder / "validation.json").write_text(json.dumps({"checks": checks, "suites": {}, "reasons": {}}))
     rows = [
-        {"state": "quarantined", "level": "panel", "id": f"page{i}-2", "check": "D5", "reason": reason, "evidence": "x1=-9.0"}
+        {
+            "state": "quarantined",
+            "level": "panel",
+            "id": f"page{i}-2",
+            "check": "D5",
+            "reason": reason,
+            "evidence": "x1=-9.0",
+        }
         for i in range(7)
     ]
     pd.DataFrame(rows).to_parquet(folder / "quarantine.parquet")
