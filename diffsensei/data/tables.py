@@ -77,48 +77,34 @@ def panel_id_of(page_id: str, panel_index: int) -> str:
 
 def flatten(pages: Iterable[tuple[str, int, PageAnnotation]]) -> dict[str, pd.DataFrame]:
     """Tables ``panels``, ``characters`` and ``dialogs`` of (page id, entry, page); ``entry`` is the page's index."""
-    panels: list[dict[str, Any]] = []
-    characters: list[dict[str, Any]] = []
-    dialogs: list[dict[str, Any]] = []
+    panels: list[tuple[Any, ...]] = []
+    characters: list[tuple[Any, ...]] = []
+    dialogs: list[tuple[Any, ...]] = []
     for page_id, entry, page in pages:
         for index, frame in enumerate(page.frames):
-            key = {
-                "page_id": page_id,
-                "panel_id": panel_id_of(page_id, index),
-                "panel_index": index,
-                "entry": entry,
-            }
-            ids = Counter(str(character.id) for character in frame.characters)
-            measures = {
-                "caption": printable(frame.caption),
-                "num_control_characters": len(CONTROL.findall(frame.caption)),
-                "num_characters": len(frame.characters),
-                "num_dialogs": len(frame.dialogs),
-                "num_repeated_ids": sum(count > 1 for count in ids.values()),
-            }
-            panels.append(key | _columns(frame.bbox) | measures)
-            for place, character in enumerate(frame.characters):
-                about = {"box_index": place, "character_id": printable(str(character.id)), "type": character.type}
-                characters.append(key | _columns(character.bbox) | about)
-            dialogs.extend(
-                key | _columns(dialog.bbox) | {"box_index": place} for place, dialog in enumerate(frame.dialogs)
+            key = (page_id, panel_id_of(page_id, index), index, entry)
+            ids = [str(character.id) for character in frame.characters]
+            panels.append(
+                (
+                    *key,
+                    *frame.bbox,
+                    printable(frame.caption),
+                    len(CONTROL.findall(frame.caption)),
+                    len(frame.characters),
+                    len(frame.dialogs),
+                    sum(count > 1 for count in Counter(ids).values()),
+                )
             )
+            for place, character in enumerate(frame.characters):
+                characters.append((*key, *character.bbox, place, printable(ids[place]), character.type))
+            dialogs.extend((*key, *dialog.bbox, place) for place, dialog in enumerate(frame.dialogs))
     key_columns = ["page_id", "panel_id", "panel_index", "entry", *BOX]
+    counted = ["num_control_characters", "num_characters", "num_dialogs", "num_repeated_ids"]
     return {
-        "panels": pd.DataFrame(
-            panels,
-            columns=[
-                *key_columns,
-                *("caption", "num_control_characters", "num_characters", "num_dialogs", "num_repeated_ids"),
-            ],
-        ),
+        "panels": pd.DataFrame(panels, columns=[*key_columns, "caption", *counted]),
         "characters": pd.DataFrame(characters, columns=[*key_columns, "box_index", "character_id", "type"]),
         "dialogs": pd.DataFrame(dialogs, columns=[*key_columns, "box_index"]),
     }
-
-
-def _columns(box: Iterable[float]) -> dict[str, float]:
-    return dict(zip(BOX, map(float, box), strict=True))
 
 
 def boxes_of(table: pd.DataFrame) -> NDArray[np.float64]:

@@ -73,14 +73,16 @@ def validate_pages(
     quarantined than ``max_quarantine_rate`` allows; missing pages are no fault of the data and do not count.
     """
     raw_pages = read_annotations(download_dir / "annotations.json")
+    num_entries = len(raw_pages)
     facts, annotated = page_facts(raw_pages, read_halves(download_dir / "halves.parquet"))
+    del raw_pages  # a gigabyte at the size of the whole data set
     (output / "pages").mkdir()
     tasks = stitch_tasks(facts, annotated, Objects(download_dir / "objects"))
     stitched = _stitch_all(tasks, output / "pages", download.max_megapixels, executor, workspace)
     facts = with_images(facts, stitched)
 
     ledger = _Ledger()
-    given = {"page": len(raw_pages), "panel": int(facts["num_panels"].sum()), "box": int(facts["num_boxes"].sum())}
+    given = {"page": num_entries, "panel": int(facts["num_panels"].sum()), "box": int(facts["num_boxes"].sum())}
     pages = ledger.judge("pages", "page", facts, page_checks(), facts["id"].tolist())
     _require_mostly_good(quarantine_table(ledger.quarantined), len(facts), validation, workspace)
     for page_id in set(stitched) - set(pages["page_id"]):

@@ -42,7 +42,7 @@ def refusal(server, path: str, download: DownloadConfig = DOWNLOAD) -> Refusal:
 
 
 def hang(request: BaseHTTPRequestHandler, _: int) -> None:
-    time.sleep(1.5)
+    time.sleep(10.0)
 
 
 def drip(request: BaseHTTPRequestHandler, _: int) -> None:
@@ -50,7 +50,7 @@ def drip(request: BaseHTTPRequestHandler, _: int) -> None:
     request.send_response(200)
     request.send_header("Content-Length", "1000")
     request.end_headers()
-    for _ in range(30):
+    for _ in range(100):
         request.wfile.write(b"x")
         request.wfile.flush()
         time.sleep(0.1)
@@ -112,7 +112,7 @@ def test_deadlines(server) -> None:
         began = time.monotonic()
         refused = refusal(server, "/a", DOWNLOAD.replaced(max_attempts=1))
         assert (refused.reason, refused.state) == ("timeout", "missing")
-        assert time.monotonic() - began < 1.2
+        assert time.monotonic() - began < 5.0, "the deadline is that of the whole request"
 
 
 def test_broken_connections(server) -> None:
@@ -129,8 +129,8 @@ def test_byte_cap(server) -> None:
     assert refusal(server, "/announced").reason == "too_large"
     server.answers["/endless"] = endless
     began = time.monotonic()
-    assert refusal(server, "/endless", DOWNLOAD.replaced(timeout_s=5.0)).reason == "too_large"
-    assert time.monotonic() - began < 2.0
+    assert refusal(server, "/endless", DOWNLOAD.replaced(timeout_s=30.0)).reason == "too_large"
+    assert time.monotonic() - began < 10.0
     assert server.hits["/endless"] == 1
 
 

@@ -18,7 +18,7 @@ def test_no_window_holds_more_than_the_rate() -> None:
     granted = asyncio.run(race())
     gaps = [later - earlier for earlier, later in itertools.pairwise(granted)]
     assert min(gaps) >= 0.01 - 1e-6
-    assert granted[-1] - granted[0] < 2.0
+    assert granted[-1] - granted[0] < 10.0
 
 
 @pytest.mark.parametrize(
