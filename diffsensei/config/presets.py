@@ -67,7 +67,7 @@ def tiny() -> ExperimentConfig:
         name="tiny",
         seed=0,
         data=DataConfig(
-            source=SyntheticSource(num_series=8, pages_per_series=32, page_height=360, seed=1, defect_rate=0.02),
+            source=SyntheticSource(num_series=8, pages_per_series=32, page_height=360, seed=1, defect_rate=0.08),
             download=POLITE_DOWNLOAD.replaced(requests_per_s=500.0, max_connections=8, timeout_s=10.0, max_attempts=3),
             validation=ValidationConfig(
                 min_panel_side=32,
