@@ -150,7 +150,7 @@ class DiffSenseiPipeline(DiffusionPipeline):
         images = dict(self.as_method().generate(requests, reference_folder, sampling))
         return [images[panel_id] for panel_id in ids]
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """Write the folder that `from_pretrained` reads; ``kwargs`` as for diffusers.
 
         What differs between machines and moments is left out: where components were loaded from, and how a tokenizer
@@ -159,7 +159,7 @@ class DiffSenseiPipeline(DiffusionPipeline):
         for tokenizer in filter(None, (self.tokenizer, self.tokenizer_2, self.llm_tokenizer)):
             tokenizer.backend_tokenizer.no_truncation()
             tokenizer.backend_tokenizer.no_padding()
-        super().save_pretrained(save_directory, **kwargs)
+        super().save_pretrained(save_directory, *args, **kwargs)
         for path in Path(save_directory).rglob("*.json"):
             settings = json.loads(path.read_text())
             if path.name in _SETTINGS and not settings.keys().isdisjoint(_ORIGIN):
