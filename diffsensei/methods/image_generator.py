@@ -45,7 +45,7 @@ class ImageGenerator:
             self._check_size(panel)
         for batch in batches_by_size(panels, sampling.batch_size):
             negative, positive = condition(batch)
-            latents = self._sample(batch, negative, positive, sampling)
+            latents = self.sample(batch, negative, positive, sampling)
             yield from zip([panel.panel_id for panel in batch], self._decode(latents), strict=True)
 
     def text_conditions(self, panels: Sequence[Panel], negative_prompt: str) -> Branches:
@@ -57,9 +57,12 @@ class ImageGenerator:
         negative = Conditions(tokens[:1].expand(count, -1, -1), pooled[:1].expand(count, -1), time_ids)
         return negative, Conditions(tokens[1:], pooled[1:], time_ids)
 
-    def _sample(
+    def sample(
         self, batch: Sequence[Panel], negative: Conditions, positive: Conditions, sampling: SamplingConfig
     ) -> Tensor:
+        """Latents (B, 4, h, w), float32, of panels of one size. Each panel's noise comes from its own seed, so that its
+        company changes nothing. At guidance scale 1 the negative branch is not computed.
+        """
         unet, factor = self.unet, self._factor
         is_guided = sampling.guidance_scale > 1.0
         conditions = Conditions.concatenated([negative, positive]) if is_guided else positive

@@ -1,0 +1,189 @@
+"""DiffSensei as a method: what it consumes, its negative branch, and that a panel's company changes nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffsensei.config.schema import SamplingConfig, UNetConfig
+from diffsensei.foundations.loading import (
+    NOISE_SCHEDULE,
+    load_clip_image_encoder,
+    load_magi_image_encoder,
+    load_text_encoder,
+    load_vae,
+)
+from diffsensei.methods.character_encoder import CharacterEncoder
+from diffsensei.methods.diffsensei import DiffSensei
+from diffsensei.methods.image_generator import Branches, ImageGenerator
+from diffsensei.methods.method import Panel
+from diffsensei.methods.sdxl_t2i import SdxlTextToImage
+from diffsensei.models.character_features import feature_widths
+from diffsensei.models.conditions import Conditions
+from diffsensei.models.resampler import Resampler
+from diffsensei.models.text import text_widths
+from diffsensei.models.unet import add_manga_conditions, build_unet
+
+from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler  # isort: skip
+
+QUERIES = 2
+SAMPLING = SamplingConfig(
+    steps=4, guidance_scale=2.0, character_scale=1.0, adapter_blend=0.0, negative_prompt="lowres", batch_size=4
+)
+
+
+@dataclass(frozen=True)
+class Person:
+    box: tuple[float, float, float, float]
+    reference: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    panel_id: str
+    caption: str
+    characters: tuple[Person, ...] = ()
+    dialogs: tuple[tuple[float, float, float, float], ...] = ()
+    seed: int = 0
+    height: int = 32
+    width: int = 24
+
+
+PANELS = (
+    Asked("0", "a boy", (Person((0.0, 0.0, 0.5, 1.0), "a.png"),), ((0.5, 0.0, 1.0, 0.5),), seed=1),
+    Asked(
+        "1", "a girl and a boy", (Person((0.1, 0.2, 0.4, 1.0), "b.png"), Person((0.5, 0.0, 0.9, 1.0), "a.png")), (), 2
+    ),
+    Asked("2", "rain", seed=3),
+    Asked("3", "", (Person((0.3, 0.3, 0.8, 0.8), "b.png"),), ((0.0, 0.0, 0.3, 0.3), (0.6, 0.6, 1.0, 1.0)), seed=4),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("references")
+    stream = np.random.default_rng(0)
+    for name in ("a", "b"):
+        Image.fromarray(stream.integers(0, 256, (40, 32), dtype=np.uint8)).save(path / f"{name}.png")
+    return path
+
+
+def build(manga: bool) -> ImageGenerator:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    encoders = (load_text_encoder("embedded:text_encoder"), load_text_encoder("embedded:text_encoder_2"))
+    width, pooled = text_widths(encoders)
+    config = UNetConfig(
+        block_out_channels=(32, 64),
+        transformer_layers_per_block=(1, 1),
+        layers_per_block=1,
+        attention_head_dim=(2, 4),
+        addition_time_embed_dim=8,
+    )
+    unet = build_unet(config, in_channels=4, cross_attention_dim=width, pooled_dim=pooled).eval()
+    if manga:
+        add_manga_conditions(unet, QUERIES)
+    return ImageGenerator(load_vae("embedded:vae"), encoders, unet, EulerDiscreteScheduler(**NOISE_SCHEDULE))
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded(ImageGenerator):
+    """Keeps the latents and the conditions of every batch."""
+
+    seen: dict[str, torch.Tensor] = field(default_factory=dict)
+    branches: list[Branches] = field(default_factory=list)
+
+    def sample(
+        self, batch: Sequence[Panel], negative: Conditions, positive: Conditions, sampling: SamplingConfig
+    ) -> torch.Tensor:
+        latents = super().sample(batch, negative, positive, sampling)
+        for row, panel in enumerate(batch):
+            self.seen[panel.panel_id] = latents[row]
+        self.branches.append((negative, positive))
+        return latents
+
+
+@pytest.fixture(scope="module")
+def diffsensei() -> DiffSensei:
+    generator = build(manga=True)
+    clip = load_clip_image_encoder("embedded:clip_image_encoder")
+    magi = load_magi_image_encoder("embedded:magi_image_encoder")
+    clip_dim, magi_dim = feature_widths(clip, magi)
+    resampler = Resampler(
+        dim=16,
+        depth=1,
+        heads=2,
+        head_dim=8,
+        num_queries=QUERIES,
+        clip_dim=clip_dim,
+        magi_dim=magi_dim,
+        output_dim=generator.unet.config["cross_attention_dim"],
+    )
+    recorded = Recorded(generator.vae, generator.text_encoders, generator.unet, generator.scheduler)
+    return DiffSensei(recorded, CharacterEncoder(clip, magi, resampler))
+
+
+def latents(method: DiffSensei, panels: Sequence[Asked], folder: Path, sampling: SamplingConfig) -> list[torch.Tensor]:
+    recorded = method.generator
+    assert isinstance(recorded, Recorded)
+    recorded.branches.clear()
+    assert len(dict(method.generate(panels, folder, sampling))) == len(panels)
+    return [recorded.seen[panel.panel_id] for panel in panels]
+
+
+def drawn_branches(method: DiffSensei) -> Branches:
+    assert isinstance(method.generator, Recorded)
+    (branches,) = method.generator.branches
+    return branches
+
+
+def test_latents_in_batches_of_four_and_one_agree(diffsensei: DiffSensei, folder: Path) -> None:
+    together = latents(diffsensei, PANELS, folder, SAMPLING)
+    for panel, expected in zip(PANELS, together, strict=True):
+        (alone,) = latents(diffsensei, [panel], folder, SAMPLING)
+        torch.testing.assert_close(alone, expected, atol=1e-4, rtol=0)
+
+
+def test_the_negative_branch_is_a_panel_without_conditions(diffsensei: DiffSensei, folder: Path) -> None:
+    """Background tokens, zero tokens in every slot, no box, no dialog: what training shows when all was dropped."""
+    latents(diffsensei, PANELS, folder, SAMPLING)
+    negative, positive = drawn_branches(diffsensei)
+    assert negative.character_tokens is not None
+    assert negative.layout is not None
+    assert positive.character_tokens is not None
+    background = diffsensei.characters.resampler.dummy_tokens
+    assert torch.equal(negative.character_tokens[:, :QUERIES], background.expand(4, -1, -1))
+    assert not negative.character_tokens[:, QUERIES:].any()
+    assert not negative.layout.character_exists.any()
+    assert not negative.layout.dialog_exists.any()
+    assert torch.equal(negative.character_tokens[2], positive.character_tokens[2])
+    assert torch.equal(negative.time_ids, positive.time_ids)
+    assert positive.time_ids[0].tolist() == [32.0, 24.0, 0.0, 0.0, 32.0, 24.0]
+
+
+def test_the_same_reference_gives_the_same_tokens_in_any_slot(diffsensei: DiffSensei, folder: Path) -> None:
+    latents(diffsensei, PANELS, folder, SAMPLING)
+    tokens = drawn_branches(diffsensei)[1].character_tokens
+    assert tokens is not None
+    torch.testing.assert_close(tokens[0, QUERIES : 2 * QUERIES], tokens[1, 2 * QUERIES : 3 * QUERIES])
+
+
+def test_text_to_image_ignores_to_the_bit_what_it_does_not_consume(folder: Path) -> None:
+    method = SdxlTextToImage(build(manga=False))
+    assert method.consumes == {"caption"}
+
+    def draw(panel: Asked) -> bytes:
+        ((_, image),) = method.generate([panel], folder, SAMPLING)
+        return image.tobytes()
+
+    panel = PANELS[0]
+    expected = draw(panel)
+    moved = Person((0.5, 0.0, 1.0, 1.0), "nowhere.png")
+    for variant in (replace(panel, characters=(moved,)), replace(panel, characters=()), replace(panel, dialogs=())):
+        assert draw(variant) == expected
+    assert draw(replace(panel, caption="rain")) != expected
+    assert draw(replace(panel, seed=9)) != expected
