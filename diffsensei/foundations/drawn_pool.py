@@ -133,7 +133,7 @@ def _kept(panel: DrawnPanel) -> PoolPanel:
     for drawn in panel.characters:
         looks = {name: str(getattr(drawn.identity, name)) for name in _IDENTITY_LABELS}
         state = {name: str(getattr(drawn.state, name)) for name in _STATE_LABELS}
-        characters.append(PoolCharacter(drawn.identity.key, tuple(drawn.box), drawn.type, looks | state))
+        characters.append(PoolCharacter(drawn.identity.key, drawn.box, drawn.type, looks | state))
     return PoolPanel(panel.image, panel.caption, panel.place, panel.distance, panel.dialogs, tuple(characters))
 
 

@@ -10,7 +10,7 @@ from diffsensei.foundations.contrast import paired_contrast, supervised_contrast
 from diffsensei.foundations.drawn_pool import Crop, Grey
 from diffsensei.foundations.labels import LOOKS, STATES, LabelHeads, crop_labels, mirrored_labels
 from diffsensei.foundations.optimisation import build, fit
-from diffsensei.foundations.recipes import ImageEncoderRecipe
+from diffsensei.foundations.recipes import ImageEncoderRecipe, JudgeClipRecipe
 from diffsensei.foundations.views import random_views, squashed
 from diffsensei.progress import Progress
 from diffsensei.seeding import numpy_stream, stream_seed
@@ -78,11 +78,13 @@ def train_clip_image_encoder(
         num_attention_heads=recipe.num_heads,
         image_size=recipe.image_size,
         patch_size=recipe.patch_size,
+        initializer_range=recipe.initializer_range,
     )
     names = [*LOOKS, *STATES]
     model = build(recipe.fit, lambda: CLIPVisionModelWithProjection(config))
     descriptions = build(recipe.fit, lambda: DescriptionTower(recipe.hidden_size))
-    of_class, of_patches = build(recipe.fit, lambda: [LabelHeads(recipe.hidden_size, names) for _ in range(2)])
+    of_class = build(recipe.fit, lambda: LabelHeads(recipe.hidden_size, names))
+    of_places = build(recipe.fit, lambda: LabelHeads(num_token_features(recipe), names))
     batches = CropBatches(crops, recipe.image_size, recipe.fit.seed, recipe.fit.batch)
 
     def loss_of_step(step: int) -> Tensor:
@@ -90,10 +92,10 @@ def train_clip_image_encoder(
         out = model(pixel_values=pixels, output_hidden_states=True)
         loss = paired_contrast(out.image_embeds, descriptions(labels), descriptions.log_scale)
         loss = loss + of_class.loss(out.image_embeds, labels)
-        loss = loss + of_patches.loss(out.hidden_states[-2][:, 1:].mean(dim=1), labels)
+        loss = loss + of_places.loss(out.hidden_states[-2][:, 1:].flatten(1), labels)
         return loss + _IDENTITY_WEIGHT * supervised_contrast(out.image_embeds, identities)
 
-    fit(recipe.fit, [model, descriptions, of_class, of_patches], loss_of_step, progress)
+    fit(recipe.fit, [model, descriptions, of_class, of_places], loss_of_step, progress)
     return model
 
 
@@ -106,19 +108,31 @@ def train_magi_image_encoder(recipe: ImageEncoderRecipe, crops: list[Crop], prog
         num_attention_heads=recipe.num_heads,
         image_size=recipe.image_size,
         patch_size=recipe.patch_size,
+        initializer_range=recipe.initializer_range,
         mask_ratio=0.0,
     )
     model = build(recipe.fit, lambda: ViTMAEModel(config))
-    heads = build(recipe.fit, lambda: LabelHeads(recipe.hidden_size, [*LOOKS]))
+    of_class = build(recipe.fit, lambda: LabelHeads(recipe.hidden_size, [*LOOKS]))
+    of_places = build(recipe.fit, lambda: LabelHeads(num_token_features(recipe), [*LOOKS]))
     batches = CropBatches(crops, recipe.image_size, recipe.fit.seed, recipe.fit.batch)
 
     def loss_of_step(step: int) -> Tensor:
         pixels, labels, identities = batches.draw()
-        token = model(pixel_values=pixels, noise=patch_order(model, len(pixels))).last_hidden_state[:, 0]
-        return supervised_contrast(token, identities) + heads.loss(token, labels)
+        tokens = model(pixel_values=pixels, noise=patch_order(model, len(pixels))).last_hidden_state
+        loss = supervised_contrast(tokens[:, 0], identities) + of_class.loss(tokens[:, 0], labels)
+        return loss + of_places.loss(tokens[:, 1:].flatten(1), labels)
 
-    fit(recipe.fit, [model, heads], loss_of_step, progress)
+    fit(recipe.fit, [model, of_class, of_places], loss_of_step, progress)
     return model
+
+
+def num_token_features(recipe: ImageEncoderRecipe | JudgeClipRecipe) -> int:
+    """Numbers in all patch tokens of an image.
+
+    A linear head on all of them learns at once what stands where, long before a class token knows where to look:
+    it takes a small transformer past the plateau at the start of its training.
+    """
+    return (recipe.image_size // recipe.patch_size) ** 2 * recipe.hidden_size
 
 
 def patch_order(model: ViTMAEModel, count: int) -> Tensor:

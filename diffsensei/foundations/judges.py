@@ -19,7 +19,7 @@ from transformers import (
 
 from diffsensei.foundations.contrast import paired_contrast, supervised_contrast
 from diffsensei.foundations.drawn_pool import Crop, PoolPanel
-from diffsensei.foundations.image_encoders import CropBatches
+from diffsensei.foundations.image_encoders import CropBatches, num_token_features
 from diffsensei.foundations.labels import LOOKS, STATES, LabelHeads, panel_facts
 from diffsensei.foundations.optimisation import build, fit
 from diffsensei.foundations.recipes import ImageEncoderRecipe, JudgeClipRecipe
@@ -30,6 +30,8 @@ from diffsensei.progress import Progress
 from diffsensei.seeding import numpy_stream, stream_seed
 
 _START_SCALE = float(np.log(1 / 0.07))
+_FACTS_WEIGHT = 10.0
+"""The loss is a mean over some sixty facts: this brings it to the size of the contrasts."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,12 @@ def train_judge_clip(recipe: JudgeClipRecipe, panels: list[PoolPanel], progress:
     images = squashed([panel.image for panel in panels], recipe.image_size)
     facts = torch.from_numpy(panel_facts(panels))
     model = build(recipe.fit, lambda: CLIPModel(_clip_config(recipe, tokenizer)))
-    heads = build(
-        recipe.fit, lambda: nn.ModuleList([nn.Linear(recipe.projection_dim, facts.shape[1]) for _ in range(2)])
+    of_texts, of_panels, of_places = build(
+        recipe.fit,
+        lambda: [
+            nn.Linear(size, facts.shape[1])
+            for size in (recipe.projection_dim, recipe.projection_dim, num_token_features(recipe))
+        ],
     )
     rng = numpy_stream(recipe.fit.seed, "batches")
     generator = torch.Generator().manual_seed(stream_seed(recipe.fit.seed, "views"))
@@ -54,13 +60,14 @@ def train_judge_clip(recipe: JudgeClipRecipe, panels: list[PoolPanel], progress:
     def loss_of_step(step: int) -> Tensor:
         chosen = rng.choice(len(images), recipe.fit.batch, replace=False)
         written = model.get_text_features(input_ids=trimmed(tokens[chosen], tokenizer.eos_token_id)).pooler_output
-        seen = model.get_image_features(pixel_values=random_views(images[chosen], generator)).pooler_output
+        states = model.vision_model(pixel_values=random_views(images[chosen], generator))
+        seen = model.visual_projection(states.pooler_output)
+        truth = facts[chosen]
         loss = paired_contrast(written, seen, model.logit_scale)
-        for head, embedded in zip(heads, (written, seen), strict=True):
-            loss = loss + functional.binary_cross_entropy_with_logits(head(embedded), facts[chosen])
-        return loss
+        loss = loss + _facts_loss(of_texts(written), truth) + _facts_loss(of_panels(seen), truth)
+        return loss + _facts_loss(of_places(states.last_hidden_state[:, 1:].flatten(1)), truth)
 
-    fit(recipe.fit, [model, heads], loss_of_step, progress)
+    fit(recipe.fit, [model, of_texts, of_panels, of_places], loss_of_step, progress)
     return TrainedClip(model, tokenizer)
 
 
@@ -75,13 +82,18 @@ def train_judge_dino(
         num_attention_heads=recipe.num_heads,
         image_size=recipe.image_size,
         patch_size=recipe.patch_size,
+        initializer_range=recipe.initializer_range,
     )
     images = squashed([panel.image for panel in panels], recipe.image_size)
     facts = torch.from_numpy(panel_facts(panels))
     model = build(recipe.fit, lambda: Dinov2Model(config))
-    of_crops, of_panels = build(
+    names, num_features = [*LOOKS, *STATES], num_token_features(recipe)
+    of_crops, of_places = build(
+        recipe.fit, lambda: (LabelHeads(recipe.hidden_size, names), LabelHeads(num_features, names))
+    )
+    of_panels, of_panel_places = build(
         recipe.fit,
-        lambda: (LabelHeads(recipe.hidden_size, [*LOOKS, *STATES]), nn.Linear(recipe.hidden_size, facts.shape[1])),
+        lambda: (nn.Linear(recipe.hidden_size, facts.shape[1]), nn.Linear(num_features, facts.shape[1])),
     )
     batches = CropBatches(crops, recipe.image_size, recipe.fit.seed, recipe.fit.batch)
     rng = numpy_stream(recipe.fit.seed, "panel batches")
@@ -91,15 +103,21 @@ def train_judge_dino(
         pixels, labels, identities = batches.draw()
         chosen = rng.choice(len(images), recipe.fit.batch // 2, replace=False)
         views = [random_views(images[chosen], generator) for _ in range(2)]
-        tokens = model(pixel_values=torch.cat([pixels, *views])).last_hidden_state[:, 0]
+        tokens = model(pixel_values=torch.cat([pixels, *views])).last_hidden_state
         crop_tokens, panel_tokens = tokens[: len(pixels)], tokens[len(pixels) :]
         same_panel = torch.arange(len(chosen)).repeat(2)
-        loss = supervised_contrast(crop_tokens, identities) + supervised_contrast(panel_tokens, same_panel)
-        loss = loss + of_crops.loss(crop_tokens, labels)
-        return loss + functional.binary_cross_entropy_with_logits(of_panels(panel_tokens), facts[chosen].repeat(2, 1))
+        loss = supervised_contrast(crop_tokens[:, 0], identities) + supervised_contrast(panel_tokens[:, 0], same_panel)
+        loss = loss + of_crops.loss(crop_tokens[:, 0], labels) + of_places.loss(crop_tokens[:, 1:].flatten(1), labels)
+        truth = facts[chosen].repeat(2, 1)
+        loss = loss + _facts_loss(of_panels(panel_tokens[:, 0]), truth)
+        return loss + _facts_loss(of_panel_places(panel_tokens[:, 1:].flatten(1)), truth)
 
-    fit(recipe.fit, [model, of_crops, of_panels], loss_of_step, progress)
+    fit(recipe.fit, [model, of_crops, of_places, of_panels, of_panel_places], loss_of_step, progress)
     return model
+
+
+def _facts_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    return _FACTS_WEIGHT * functional.binary_cross_entropy_with_logits(logits, truth)
 
 
 def _clip_config(recipe: JudgeClipRecipe, tokenizer: PreTrainedTokenizerBase) -> CLIPConfig:
@@ -122,6 +140,7 @@ def _clip_config(recipe: JudgeClipRecipe, tokenizer: PreTrainedTokenizerBase) ->
         num_hidden_layers=recipe.num_vision_layers,
         image_size=recipe.image_size,
         patch_size=recipe.patch_size,
+        initializer_range=recipe.initializer_range,
         **sizes,
     )
     return CLIPConfig(

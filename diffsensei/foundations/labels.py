@@ -74,12 +74,12 @@ class LabelHeads(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(dim, len(tables[name])) for name in names})
 
     def loss(self, features: Tensor, labels: dict[str, NDArray[np.int64]]) -> Tensor:
-        """Mean cross entropy of the labels given ``features`` (n, dim)."""
+        """Cross entropies of the labels given ``features`` (n, dim), summed over what they name."""
         losses = [
             functional.cross_entropy(head(features), torch.from_numpy(labels[name]))
             for name, head in self.heads.items()
         ]
-        return torch.stack(losses).mean()
+        return torch.stack(losses).sum()
 
 
 def _one_hot(value: object, table: Sequence[object]) -> list[float]:

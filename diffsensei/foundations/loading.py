@@ -122,12 +122,14 @@ def load_magi_image_encoder(reference: str, dtype: torch.dtype = torch.float32) 
         return ImageEncoder(
             _model(ViTMAEModel, location, mask_ratio=0.0, dtype=dtype), _processor(ViTImageProcessorPil, location)
         )
-    model: Any = ViTMAEModel(ViTMAEConfig(**config["crop_embedding_model_config"] | {"mask_ratio": 0.0}))
     state = _read_state(location)
     state = {key.removeprefix(_MAGI_PREFIX): value for key, value in state.items() if key.startswith(_MAGI_PREFIX)}
-    fill_strictly(model, state, f"{reference} ({_MAGI_PREFIX}*)")
-    processor = ViTImageProcessorPil(**_without_type(config["crop_embedding_image_preprocessing_config"]))
-    return ImageEncoder(model.to(dtype).eval().requires_grad_(False), processor)
+    magi = ViTMAEConfig(**config["crop_embedding_model_config"] | {"mask_ratio": 0.0})
+    # Through from_pretrained, because the library's own names differ from those checkpoints are stored under.
+    model = _model(ViTMAEModel, location, config=magi, state_dict=state, dtype=dtype)
+    preprocessing = config["crop_embedding_image_preprocessing_config"]
+    options = {key: value for key, value in preprocessing.items() if not key.endswith("_type")}
+    return ImageEncoder(model, _checked(location, lambda: ViTImageProcessorPil(**options)))
 
 
 def load_llm(reference: str, dtype: torch.dtype = torch.float32) -> LanguageModel:
@@ -156,6 +158,8 @@ def load_dialog_detector(reference: str) -> DialogDetector:
     """The detector of dialogs in a folder of our own format (`dialog_detector`)."""
     location = resolve(reference)
     config = _read_config(location)
+    if "detection_model_config" in config:
+        raise ValueError(f"{reference}: Magi's detector cannot be read yet; use a detector in the format of ours")
     detector = _checked(location, lambda: HeatmapDetector(**config))
     fill_strictly(detector, _read_state(location), reference)
     return detector.float().eval().requires_grad_(False)
@@ -177,20 +181,24 @@ def fill_strictly(model: torch.nn.Module, state: dict[str, torch.Tensor], name: 
 
 
 def _model(model_class: Any, location: Location, **options: Any) -> Any:
+    """A model from its folder, or from ``state_dict`` and ``config`` among ``options``."""
     if not location.is_hub:
         _require(location, "config.json")
         if not list(location.folder().glob("*.safetensors")):
             raise ValueError(f"{location.reference}: no *.safetensors in {location.folder()}")
-    mismatch = {"low_cpu_mem_usage": False} if model_class is AutoencoderKL else {}
+    if "state_dict" not in options:
+        options["subfolder"] = location.subfolder or ""
+    if model_class is AutoencoderKL:
+        # diffusers lists keys of another shape only so.
+        options["low_cpu_mem_usage"] = False
+    # Mismatched keys are let through here to be listed with the others below.
     model, info = _checked(
         location,
         lambda: model_class.from_pretrained(
-            location.source,
-            subfolder=location.subfolder or "",
+            None if "state_dict" in options else location.source,
             use_safetensors=True,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
-            **mismatch,
             **options,
         ),
     )
@@ -274,7 +282,3 @@ def _listed(keys: set[str]) -> str:
     names = sorted(keys)
     more = f" and {len(names) - _LISTED_KEYS} more" if len(names) > _LISTED_KEYS else ""
     return ", ".join(names[:_LISTED_KEYS]) + more
-
-
-def _without_type(config: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if not key.endswith("_type")}

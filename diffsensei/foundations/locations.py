@@ -52,7 +52,7 @@ def resolve(reference: str) -> Location:
             raise ValueError(f"{reference!r} is not embedded; known: {known}")
         return Location(reference, str(WEIGHTS), name, is_hub=False)
     path = Path(reference).expanduser()
-    if path.is_dir():
+    if reference and path.is_dir():
         return Location(reference, str(path.resolve()), None, is_hub=False)
     if reference.startswith(("/", ".", "~")):
         raise ValueError(f"folder {reference!r} does not exist; give a folder in the hub's format, or a hub id")

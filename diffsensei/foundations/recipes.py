@@ -66,6 +66,8 @@ class ImageEncoderRecipe(Config):
     hidden_size: PositiveInt = 128
     num_layers: PositiveInt = 4
     num_heads: PositiveInt = 4
+    initializer_range: PositiveFloat = 0.08
+    """About 1 / sqrt(hidden size): with the large models' 0.02, so narrow a transformer hardly learns at first."""
 
 
 class JudgeClipRecipe(Config):
@@ -79,6 +81,8 @@ class JudgeClipRecipe(Config):
     num_text_layers: PositiveInt = 3
     num_heads: PositiveInt = 4
     projection_dim: PositiveInt = 128
+    initializer_range: PositiveFloat = 0.08
+    """Of the patch embedding; as in `ImageEncoderRecipe`."""
 
 
 class LanguageModelRecipe(Config):
@@ -127,10 +131,10 @@ class FoundationRecipes(Config):
         projection_dim=128,
     )
     clip_image_encoder: ImageEncoderRecipe = ImageEncoderRecipe(
-        fit=FitRecipe(seed=23, steps=1200, batch=64, learning_rate=1e-3), image_size=48
+        fit=FitRecipe(seed=23, steps=1000, batch=64, learning_rate=1e-3), image_size=48
     )
     magi_image_encoder: ImageEncoderRecipe = ImageEncoderRecipe(
-        fit=FitRecipe(seed=24, steps=1200, batch=64, learning_rate=1e-3), image_size=48
+        fit=FitRecipe(seed=24, steps=1000, batch=64, learning_rate=1e-3), image_size=48
     )
     llm: LanguageModelRecipe = LanguageModelRecipe()
     judge_clip: JudgeClipRecipe = JudgeClipRecipe()

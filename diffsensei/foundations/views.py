@@ -15,9 +15,9 @@ from transformers.image_processing_utils import BaseImageProcessor
 from diffsensei.foundations.drawn_pool import Grey
 
 _PROCESSORS = {"clip": CLIPImageProcessorPil, "vit": ViTImageProcessorPil, "bit": BitImageProcessorPil}
-_MAX_SHIFT = 0.12
-_MAX_ZOOM = 0.15
-_MAX_NOISE = 0.12
+_MAX_SHIFT = 0.04
+_MAX_ZOOM = 0.06
+_MAX_NOISE = 0.06
 _BLUR_RATE = 0.3
 
 

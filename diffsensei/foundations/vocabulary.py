@@ -4,7 +4,7 @@ Any other text is spelt out in bytes; nothing is unknown.
 """
 
 import json
-from collections.abc import Sequence
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import CLIPTokenizer, PreTrainedTokenizerFast
@@ -34,7 +34,7 @@ def clip_tokenizer() -> CLIPTokenizer:
         vocabulary[special] = len(vocabulary)
     return CLIPTokenizer(
         vocab=vocabulary,
-        merges=merges,  # type: ignore[arg-type]  (pairs, whatever the annotation says)
+        merges=merges,
         unk_token=END,
         bos_token=START,
         eos_token=END,
@@ -87,7 +87,7 @@ def image_slot(index: int) -> str:
     return f"<img_{index:05d}>"
 
 
-def _parts(tokenizer: Tokenizer) -> tuple[dict[str, int], Sequence[tuple[str, str]]]:
+def _parts(tokenizer: Tokenizer) -> tuple[dict[str, int], Any]:
     """Vocabulary (in order of its ids) and merges of a trained BPE."""
     model = json.loads(tokenizer.to_str())["model"]
     vocabulary = dict(sorted(model["vocab"].items(), key=lambda item: item[1]))
