@@ -4,6 +4,7 @@ import torch
 
 from diffsensei.foundations.detector import _targets, visible_boxes
 from diffsensei.foundations.dialog_detector import STRIDE, HeatmapDetector
+from diffsensei.geometry import pairwise_iou
 
 
 @pytest.fixture
@@ -49,8 +50,6 @@ def test_threshold_drops_the_lower_scores(detector: HeatmapDetector) -> None:
 
 
 def test_overlapping_boxes_are_suppressed(detector: HeatmapDetector) -> None:
-    from diffsensei.geometry import pairwise_iou
-
     grey = np.random.default_rng(2).integers(0, 256, (64, 64)).astype(np.uint8)
     (found,) = detector.detect([grey], 0.0)
     ious = pairwise_iou(found.boxes_xyxy, found.boxes_xyxy)

@@ -74,7 +74,7 @@ def test_class_of_text_encoder_follows_its_config(sdxl: Path) -> None:
 def test_text_encoder_of_another_architecture(copied: Path) -> None:
     path = copied / "text_encoder" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"architectures": ["T5EncoderModel"]}))
-    with pytest.raises(ValueError, match="expected architecture CLIPTextModel or .*, got T5EncoderModel"):
+    with pytest.raises(ValueError, match=r"expected architecture CLIPTextModel or .*, got T5EncoderModel"):
         loading.load_text_encoder(str(copied / "text_encoder"))
 
 
@@ -142,7 +142,9 @@ def test_missing_tokenizer(copied: Path) -> None:
 def test_what_the_hub_cannot_give_is_one_line_with_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for load in (loading.load_vae, loading.load_judge_dino, loading.load_magi_image_encoder, loading.load_llm):
-        with pytest.raises(ValueError, match=r"^nobody/nothing/part: cannot be loaded; it must be downloaded") as caught:
+        with pytest.raises(
+            ValueError, match=r"^nobody/nothing/part: cannot be loaded; it must be downloaded"
+        ) as caught:
             load("nobody/nothing/part")
         assert "\n" not in str(caught.value)
 
