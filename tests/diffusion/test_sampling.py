@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 
-from diffsensei.diffusion.sampling import initial_noise, denoise
+from diffsensei.diffusion.sampling import denoise, initial_noise
 from diffsensei.foundations.loading import NOISE_SCHEDULE
 
 

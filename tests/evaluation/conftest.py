@@ -116,7 +116,14 @@ def panel_set(tmp_path) -> Path:
 @pytest.fixture(scope="session")
 def judge_folders(tmp_path_factory) -> dict[str, str]:
     """Random CLIP and DINOv2 of a few thousand parameters, saved as the hub would."""
-    from transformers import BitImageProcessorPil, CLIPConfig, CLIPImageProcessorPil, CLIPModel, Dinov2Config, Dinov2Model
+    from transformers import (
+        BitImageProcessorPil,
+        CLIPConfig,
+        CLIPImageProcessorPil,
+        CLIPModel,
+        Dinov2Config,
+        Dinov2Model,
+    )
 
     from diffsensei.foundations.vocabulary import clip_tokenizer
 
