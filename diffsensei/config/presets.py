@@ -204,7 +204,7 @@ def small() -> ExperimentConfig:
                 attention_head_dim=(4, 8, 12),
                 addition_time_embed_dim=64,
             ),
-            resampler=ResamplerConfig(dim=256, depth=4, heads=8, head_dim=32, num_queries=8),
+            resampler=ResamplerConfig(dim=256, depth=4, heads=8, head_dim=32, num_queries=16),
             adapter=IdentityAdapterConfig(
                 lora_rank=16,
                 lora_alpha=16.0,

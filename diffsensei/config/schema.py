@@ -1,5 +1,6 @@
 """Every knob of an experiment on one page. Presets (`presets.py`) give complete values of `ExperimentConfig`."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -319,6 +320,17 @@ class ExperimentConfig(Config):
                         f"training.{name}.global_batch_size {whole} (tier {tier}) is not a multiple of micro {micro} x "
                         f"processes {processes} = {unit}; use {' or '.join(usable)}"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _slots_form_a_square(self) -> "ExperimentConfig":
+        characters, queries = self.data.conditioning.max_characters, self.model.resampler.num_queries
+        slots = characters * queries
+        if math.isqrt(slots) ** 2 != slots:
+            raise ValueError(
+                f"data.conditioning.max_characters {characters} x model.resampler.num_queries {queries} = {slots} image "
+                f"slots; the MLLM adapter's resamplers need a square number, such as 16 or 64"
+            )
         return self
 
     @model_validator(mode="after")

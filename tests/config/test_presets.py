@@ -54,6 +54,7 @@ def test_an_override_changes_one_field_and_the_digest():
         ("seed", "expected path=value"),
         ("seed=-1", "seed: "),
         ("model.unet.attention_head_dim=[2]", "1 entries for 2 levels"),
+        ("model.resampler.num_queries=8", "4 x model.resampler.num_queries 8 = 32 image slots"),
     ],
 )
 def test_a_wrong_override_is_one_clear_line(assignment, said):
