@@ -6,10 +6,7 @@ same: a resumed run continues bit for bit without saved generator states, and mo
 
 import contextlib
 import logging
-import signal
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,9 +21,8 @@ from diffsensei.progress import Progress
 from diffsensei.seeding import stream_seed
 from diffsensei.training.checkpoints import Checkpoint, CheckpointFolder
 from diffsensei.training.metrics import GRAD_NORM, LEARNING_RATE, LOSS, PANELS_PER_S, MetricsLog, Window
+from diffsensei.training.preemption import PREEMPTED, Preemption
 
-PREEMPTED = 143
-"""Exit code after SIGTERM, as a shell reports it (128 + 15)."""
 ADAM_BETAS, ADAM_EPS = (0.9, 0.999), 1e-8
 """Reference code: AdamW's defaults."""
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
@@ -103,7 +99,7 @@ class _Run:
         )
         self._checkpoints = CheckpointFolder(workspace / "checkpoints")
         self._window = Window()
-        self._preemption = _Preemption(accelerator)
+        self._preemption = Preemption(accelerator)
 
     def run(self) -> None:
         start = self._resume()
@@ -258,36 +254,3 @@ def _like(value: Tensor, parameter: Tensor) -> Tensor:
     if value.shape != parameter.shape:
         return value.to(parameter.device)
     return torch.empty_like(parameter).copy_(value)
-
-
-class _Preemption:
-    """Whether SIGTERM has reached any rank. The first one asks for a stop; a second ends the process at once."""
-
-    def __init__(self, accelerator: Accelerator) -> None:
-        self._flag = False
-        # Ranks agree over a CPU group: asking the accelerator would make it wait for the step on every step.
-        self._group = torch.distributed.new_group(backend="gloo") if accelerator.num_processes > 1 else None
-
-    @contextlib.contextmanager
-    def watched(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield  # only a main thread may handle signals; elsewhere SIGTERM keeps its default
-            return
-        previous = signal.signal(signal.SIGTERM, self._receive)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, previous)
-
-    def requested(self) -> bool:
-        """The same answer on every rank."""
-        if self._group is None:
-            return self._flag
-        flag = torch.tensor([int(self._flag)])
-        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX, group=self._group)
-        return bool(flag.item())
-
-    def _receive(self, number: int, frame: object) -> None:
-        if self._flag:
-            raise SystemExit(PREEMPTED)
-        self._flag = True
