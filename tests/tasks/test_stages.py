@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_type_hints
@@ -142,3 +144,11 @@ def test_another_seed_of_the_world_moves_everything(finished: Store) -> None:
 def test_speed_is_no_part_of_a_result(finished: Store) -> None:
     plan = _plan(finished, "runtime.num_threads=7", "runtime.dask_workers=3", "runtime.log_every_steps=99")
     assert {row.stage for row in plan.work} <= {"provenance", "report"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", sorted({stage.entry.partition(":")[0] for stage in STAGES}))
+def test_every_entry_can_be_imported_first(entry: str) -> None:
+    """A job imports nothing before it: what a module needs to have run, it must import itself."""
+    done = subprocess.run([sys.executable, "-c", f"import {entry}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
