@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from diffsensei.evaluation.results import GROUND_TRUTH, MethodInfo, Summary
 from reports.assets import AssetFolder
+from reports.results_table import figure_text
 
 MAX_PANELS = 300
 """Panels shown; a report stays a page, not an archive. What is left out is said."""
@@ -176,7 +177,7 @@ def extreme_lists(
 def _extreme(card: PanelCard, method: str, value: float) -> Extreme:
     version = next(version for version in card.versions if version.method == method)
     truth = next(version for version in card.versions if version.method == GROUND_TRUTH)
-    return Extreme(card, version, truth, f"{value:.3f}")
+    return Extreme(card, version, truth, figure_text(value))
 
 
 def _panel_means(items: pd.DataFrame, seed: int, method: str, metric: str) -> dict[str, float]:
@@ -197,7 +198,7 @@ def _scores(items: pd.DataFrame, seed: int, summary: Summary) -> dict[tuple[str,
             label, text = "Dialogs", _dialog_text(rows.iloc[0])
         else:
             values = rows["value"].dropna()
-            text = f"{values.mean():.2f}" if len(values) else ""
+            text = figure_text(float(values.mean())) if len(values) else ""
         if text:
             found.setdefault((str(method), str(panel)), []).append((label, text))
     return found

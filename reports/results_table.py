@@ -4,11 +4,18 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from diffsensei.evaluation.results import Comparison, MethodInfo, MetricDefinition, MetricResult, Summary
+from diffsensei.evaluation.results import (
+    GROUND_TRUTH,
+    Comparison,
+    MethodInfo,
+    MetricDefinition,
+    MetricResult,
+    Summary,
+)
 from reports.charts import Dot, dot_chart
 from reports.paper import COUNTERPARTS, FID_CAVEAT, METRICS
 
-BY_DEFINITION = {("ground_truth", "fid"), ("ground_truth", "dino_i"), ("ground_truth", "dino_c")}
+BY_DEFINITION = {(GROUND_TRUTH, metric) for metric in ("fid", "kid", "dino_i", "dino_c")}
 """The true panels compared with themselves: their figure says nothing."""
 SIGNIFICANCE = 0.05
 ABSENT = "\N{EN DASH}"
@@ -140,13 +147,14 @@ def figure_text(value: float) -> str:
 
 
 def interval_text(low: float | None, high: float | None, *, signed: bool = False) -> str:
-    """The two ends with a dash between; empty where there is no interval."""
+    """The two ends with a dash between, or "to" beside signs; empty where there is no interval."""
     if low is None or high is None:
         return ""
     if signed:
         return _minus(f"{low:+.3f} to {high:+.3f}")
     decimals = min(_decimals(low), _decimals(high))
-    return _minus(f"{low:.{decimals}f}") + ABSENT + _minus(f"{high:.{decimals}f}")
+    between = " to " if low < 0 else ABSENT
+    return _minus(f"{low:.{decimals}f}") + between + _minus(f"{high:.{decimals}f}")
 
 
 def _decimals(value: float) -> int:

@@ -41,7 +41,6 @@ DINO_C_SOURCE = MetricDefinition(
     higher_is_better=True,
     source="paper, section 5.1; source reading",
 )
-NO_CHARACTERS = "no characters"
 
 
 def character_crop(image: NDArray[np.uint8], box: tuple[float, ...], min_side: int) -> NDArray[np.uint8] | None:

@@ -16,7 +16,6 @@ from diffsensei.evaluation.dino_similarity import (
     DINO_C,
     DINO_C_SOURCE,
     DINO_I,
-    NO_CHARACTERS,
     character_crop,
     cosine,
 )
@@ -124,9 +123,6 @@ def measure(
             yield row(CLIP.name, None if reason else _cosine(seen.clip[index], caption), reason)
         if "dino" not in missing:
             yield row(DINO_I.name, None if absent else _cosine(seen.dino[index], truth.dino[index]), absent)
-            if not panel.characters:
-                yield row(DINO_C.name, None, NO_CHARACTERS)
-                yield row(DINO_C_SOURCE.name, None, NO_CHARACTERS)
             for slot, character in enumerate(panel.characters):
                 ours, theirs, source = seen.crops[index][slot], truth.crops[index][slot], references[index][slot]
                 reason = absent or (too_small if ours is None else None)

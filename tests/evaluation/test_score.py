@@ -88,7 +88,7 @@ def test_nothing_is_left_out_silently(evaluation, benchmark, generated, tmp_path
     clip = summary.result("diffsensei", "clip")
     assert (clip.n_used, clip.skipped) == (9, {"no caption": 3})
     identity = summary.result("diffsensei", "dino_c")
-    assert (identity.n_used, identity.skipped) == (8, {"no characters": 4})
+    assert (identity.n_used, identity.n_total) == (8, 8)  # characters, not panels
     dialogs = summary.result("diffsensei", "dialog_f1")
     assert (dialogs.n_used, dialogs.skipped) == (8, {"no dialog requested, none found": 4})
 
@@ -104,6 +104,13 @@ def test_summary_can_be_recomputed_from_items(evaluation, benchmark, generated, 
             assert result.value == pytest.approx(float(f1_of_counts(counts)))
         else:
             assert result.value == pytest.approx(mine["value"].mean())
+
+
+def test_crops_that_are_too_small_are_counted(evaluation, benchmark, generated, tmp_path):
+    summary, _ = _score(evaluation.replaced(min_crop_side=1000), benchmark, generated, tmp_path)
+    result = summary.result("diffsensei", "dino_c")
+    assert (result.n_used, result.skipped) == (0, {"crop under 1000 px": 8})
+    assert result.state == "not computed: no measurement is left"
 
 
 def test_differences_are_paired_and_signed(evaluation, benchmark, generated, tmp_path):

@@ -80,7 +80,12 @@ def test_the_papers_row_stands_beside_the_same_system_only():
 
 @pytest.mark.parametrize(
     ("low", "high", "text"),
-    [(0.1, 0.25, "0.100\N{EN DASH}0.250"), (8.9, 10.7, "8.9\N{EN DASH}10.7"), (None, 0.2, "")],
+    [
+        (0.1, 0.25, "0.100\N{EN DASH}0.250"),
+        (8.9, 10.7, "8.9\N{EN DASH}10.7"),
+        (-0.1, 0.2, "\N{MINUS SIGN}0.100 to 0.200"),
+        (None, 0.2, ""),
+    ],
 )
 def test_interval_ends_have_the_same_decimals(low, high, text):
     assert interval_text(low, high) == text
