@@ -328,8 +328,8 @@ class ExperimentConfig(Config):
         slots = characters * queries
         if math.isqrt(slots) ** 2 != slots:
             raise ValueError(
-                f"data.conditioning.max_characters {characters} x model.resampler.num_queries {queries} = {slots} image "
-                f"slots; the MLLM adapter's resamplers need a square number, such as 16 or 64"
+                f"data.conditioning.max_characters {characters} x model.resampler.num_queries {queries} = {slots} "
+                f"image slots; the MLLM adapter's resamplers need a square number, such as 16 or 64"
             )
         return self
 
