@@ -8,7 +8,8 @@ import torch
 from diffsensei.foundations.drawn_pool import PoolPanel, pool
 from diffsensei.foundations.recipes import FoundationRecipes, PoolRecipe
 
-SMALL = {"num_series": 3, "pages_per_series": 2}
+SMALL = {"num_series": 5, "pages_per_series": 2}
+"""More panels than the largest batch of a recipe."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,4 +31,5 @@ def panels(pool_folder: Path) -> list[PoolPanel]:
 def small_recipes() -> FoundationRecipes:
     recipes = FoundationRecipes()
     pools = [name for name in type(recipes).model_fields if "pool" in name]
-    return recipes.replaced(**{name: getattr(recipes, name).replaced(**SMALL).model_dump() for name in pools})
+    few = {name: {"num_series": 2, "pages_per_series": 1} if "large" in name else SMALL for name in pools}
+    return recipes.replaced(**{name: getattr(recipes, name).replaced(**few[name]).model_dump() for name in pools})

@@ -7,7 +7,7 @@ from diffsensei.foundations.recipes import PoolRecipe
 
 
 def test_read_back_as_drawn(panels: list[PoolPanel], pool_folder: Path) -> None:
-    again = pool(PoolRecipe(seed=5, num_series=3, pages_per_series=2), pool_folder)
+    again = pool(PoolRecipe(seed=5, num_series=5, pages_per_series=2), pool_folder)
     assert len(again) == len(panels) > 20
     for one, other in zip(panels, again, strict=True):
         np.testing.assert_array_equal(one.image, other.image)

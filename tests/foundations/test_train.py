@@ -70,9 +70,7 @@ def test_finished_part_is_not_trained_again(
 
 
 @pytest.mark.slow
-def test_every_part_loads_strictly(
-    small_recipes: FoundationRecipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_part_loads_strictly(small_recipes: FoundationRecipes, tmp_path: Path) -> None:
     output = rebuild(small_recipes, tmp_path, "all", None)
     manifest = check_manifest(output)
     assert list(manifest.parts) == list(PARTS)
