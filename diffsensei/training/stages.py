@@ -184,8 +184,8 @@ def stage2(
     training_panels = run.read_panels(conditioning.min_reference_side)
     text = run.text(training_panels, (text_encoder, text_encoder_2))
     characters = run.characters(clip_image_encoder, magi_image_encoder)
-    network = load_unet(stage1 / "unet").to(run.low_precision)
-    extractor = Resampler.from_pretrained(stage1 / "resampler").to(run.low_precision)  # type: ignore[arg-type]
+    network = load_unet(stage1 / "unet").to(run.low_precision)  # type: ignore[arg-type]
+    extractor = Resampler.from_pretrained(stage1 / "resampler").to(run.low_precision)
     language_model = load_llm(llm, dtype=run.low_precision)
     identity_adapter = IdentityAdapter(
         language_model.model,
