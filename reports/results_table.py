@@ -172,7 +172,7 @@ def _methods(summary: Summary) -> list[MethodInfo]:
 def _cell(result: MetricResult | None, best: bool) -> Cell:
     if result is None:
         return Cell(ABSENT, "", "", False, False, "not measured", "")
-    n = f"n = {result.n_used}" if result.n_used == result.n_total else f"n = {result.n_used} of {result.n_total}"
+    n = f"n = {result.n_used}" if result.n_used == result.n_total else f"n = {result.n_used}/{result.n_total}"
     skipped = "; ".join(f"{count} skipped: {reason}" for reason, count in result.skipped.items())
     seeds = "; ".join(f"seed {seed}: {figure_text(value)}" for seed, value in result.by_seed.items())
     hint = "; ".join(part for part in (f"interval: {result.interval}", skipped, seeds) if part)

@@ -66,7 +66,7 @@ def test_the_oracle_never_competes_and_a_missing_interval_decides_nothing():
 def test_cells_tell_counts_reasons_and_states():
     table = results_table(_summary({"a": (0.5, 0.45, 0.55), "b": (None, None, None)}))
     first, second = (row.cells[0] for row in table.rows)
-    assert (first.text, first.n) == ("0.500", "n = 5 of 7")
+    assert (first.text, first.n) == ("0.500", "n = 5/7")
     assert "2 skipped: no caption" in first.hint
     assert second.state == "not computed: judge missing"
     assert not second.best

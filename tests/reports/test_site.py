@@ -110,7 +110,7 @@ def test_the_first_page_says_what_the_run_is(site):
 def test_results_stand_with_intervals_and_numbers_beside_the_papers(site):
     text = " ".join(_read(site)["index.html"].text.split())
     assert "0.8360.786\N{EN DASH}0.886n = 97" in text
-    assert "n = 94 of 97" in text
+    assert "n = 94/97" in text
     assert "0.727" in text
     assert "Shuffled truth" in text
 
