@@ -20,6 +20,8 @@ OWN_SERVER = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "300",
     # The stages' own lines are what a person reads here; Prefect's would repeat every failure as a traceback.
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    # The server is stopped with events in its hands, and says so at length.
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
 }
 
 

@@ -20,6 +20,7 @@ def draw_story(config: ExperimentConfig, story: Path, checkpoint: str, output: P
         )
     from diffsensei.inference.page import generate_story
 
+    _hide_loading_bars()
     return generate_story(
         story=story,
         pipeline=pipeline,
@@ -28,3 +29,12 @@ def draw_story(config: ExperimentConfig, story: Path, checkpoint: str, output: P
         num_threads=config.runtime.num_threads,
         output=output,
     )
+
+
+def _hide_loading_bars() -> None:
+    """Only after the library was imported: it prepares what these two need."""
+    from diffusers.utils.logging import disable_progress_bar as hide_in_diffusers
+    from transformers.utils.logging import disable_progress_bar as hide_in_transformers
+
+    hide_in_diffusers()
+    hide_in_transformers()
