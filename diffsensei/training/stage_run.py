@@ -116,6 +116,8 @@ class StageRun:
         for parameter in objective.parameters():
             if parameter.requires_grad:  # small updates would be lost to the rounding of a lower precision
                 parameter.data = parameter.data.float()
+        # Convolutions without reordering: a tenth faster on a CPU.
+        objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         train(
             TrainableStage(self._label, objective, batches),
             self._config,
@@ -124,6 +126,7 @@ class StageRun:
             log_every_steps=log_every_steps,
             workspace=self._workspace,
         )
+        objective.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as files hold it
         if self.is_main:
             self._write_record(objective)
 
