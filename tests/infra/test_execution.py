@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,8 +23,8 @@ from infra.outcome import StageCancelled, StageFailed, StageInterrupted, StageRe
 from infra.plan import make_plan
 from infra.stage import Action, Resources, Stage
 from infra.store import ObjectDamaged, Store
+from tests.infra.caller import CONFIG, COUNT
 
-CONFIG = {"sizes": {"width": 3, "height": 4}, "count": {"steps": 20, "pause_s": 0.05}}
 MULTIPLY = Stage(
     name="multiply",
     version=1,
@@ -33,12 +34,6 @@ MULTIPLY = Stage(
     packages=("pydantic",),
 )
 NEGATE = Stage(name="negate", version=1, entry="stage_functions:negate", inputs={"number": "multiply"})
-COUNT = Stage(
-    name="count",
-    version=1,
-    entry="stage_functions:count",
-    config={"steps": "count.steps", "pause_s": "count.pause_s"},
-)
 
 
 def _run(stage: Stage, store: Store, backend: LocalBackend, **options: Any) -> StageResult:
@@ -46,16 +41,8 @@ def _run(stage: Stage, store: Store, backend: LocalBackend, **options: Any) -> S
     return asyncio.run(execute(stage, stage.values(CONFIG), inputs, store, backend, **options))
 
 
-def _run_in_process(base: Path) -> None:
-    backend = LocalBackend()
-    backend.poll_s = 0.1
-    _run(COUNT, Store(base), backend)
-
-
-def _caller(store: Store) -> "multiprocessing.process.BaseProcess":
-    process = multiprocessing.get_context("fork").Process(target=_run_in_process, args=(store.base,))
-    process.start()
-    return process
+def _caller(store: Store) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "caller", str(store.base)])
 
 
 def _wait_for(condition: Callable[[], Any], timeout_s: float = 120.0) -> Any:
@@ -165,7 +152,7 @@ def test_a_killed_caller_leaves_the_job_and_the_next_one_adopts_it(
     caller = _caller(store)
     _wait_for(lambda: _counted(store) > 0)
     caller.kill()
-    caller.join()
+    caller.wait()
     assert make_plan([COUNT], CONFIG, store).row("count").action is Action.ADOPT
     gate.touch()
     result = _run(COUNT, store, backend)
@@ -180,7 +167,7 @@ def test_a_caller_killed_around_submission_submits_once(store: Store, backend: L
     _wait_for(lambda: _attempts(store))
     time.sleep(delay_s)
     caller.kill()
-    caller.join()
+    caller.wait()
     result = _run(COUNT, store, backend)
     assert _num_processes(result) == 1
     assert len(_attempts(store)) == 1
@@ -191,7 +178,7 @@ def test_submitting_one_attempt_again_starts_one_job(store: Store, backend: Loca
     (attempt,) = _wait_for(lambda: _attempts(store))
     intent = attempt.intent()
     refs = {backend.submit(intent.job, attempt, intent.token) for _ in range(2)}
-    caller.join()
+    caller.wait()
     assert len(refs) == 1
     assert _num_processes(_run(COUNT, store, backend)) == 1
 
@@ -207,7 +194,7 @@ def test_a_killed_job_is_followed_by_another_attempt_in_the_same_workspace(
     for pid in [running.identity.pid, *processes_of(running.ref.token)]:
         os.kill(pid, signal.SIGKILL)
     gate.touch()
-    caller.join()
+    caller.wait()
     result = _run(COUNT, store, backend)
     assert (result.object.path / "count.txt").read_text() == "20"
     assert _num_processes(result) == 2
@@ -231,7 +218,7 @@ def test_what_a_killed_runner_leaves_running_is_ended_before_the_next_attempt(
     _wait_for(lambda: len(_attempts(store)) == 2)
     assert child not in processes_of(running.ref.token)
     gate.touch()
-    caller.join()
+    caller.wait()
     result = _run(COUNT, store, backend)
     assert (result.object.path / "count.txt").read_text() == "20"
     assert _num_processes(result) == 2
@@ -258,8 +245,7 @@ def test_two_callers_share_one_job(store: Store, backend: LocalBackend) -> None:
 def test_two_processes_share_one_job(store: Store, backend: LocalBackend) -> None:
     callers = [_caller(store) for _ in range(3)]
     for caller in callers:
-        caller.join()
-        assert caller.exitcode == 0
+        assert caller.wait() == 0
     result = _run(COUNT, store, backend)
     assert result.action is Action.REUSE
     assert _num_processes(result) == 1
@@ -290,7 +276,7 @@ def test_preemption_saves_and_goes_on(store: Store, backend: LocalBackend, gate:
     os.kill(running.identity.pid, signal.SIGTERM)
     _wait_for(first.exit)
     gate.touch()
-    caller.join()
+    caller.wait()
     result = _run(COUNT, store, backend)
     assert result.action is Action.REUSE
     assert _num_processes(result) == 2
@@ -374,7 +360,7 @@ def test_a_caller_killed_between_job_and_publication_loses_nothing(
     caller = _caller(store)
     _wait_for(lambda: _counted(store))
     caller.kill()
-    caller.join()
+    caller.wait()
     gate.touch()
     (attempt,) = _attempts(store)
     _wait_for(attempt.exit)
