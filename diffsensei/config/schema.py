@@ -209,6 +209,8 @@ class TrainStageConfig(Config):
     """Optimizer steps."""
     learning_rate: PositiveFloat
     warmup_steps: NonNegativeInt
+    decay_steps: NonNegativeInt
+    """The last steps, over which the rate falls linearly to zero; 0 keeps it constant."""
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: PositiveFloat | None
     """Clip the gradient norm here; null leaves gradients as they are."""

@@ -245,8 +245,10 @@ class _Run:
 
 
 def learning_rate(config: TrainStageConfig, step: int) -> float:
-    """The rate of optimizer step ``step`` (from 0): linear warm-up, then constant."""
-    return config.learning_rate * min(1.0, (step + 1) / max(config.warmup_steps, 1))
+    """The rate of optimizer step ``step`` (from 0): linear warm-up, constant, linear decay toward zero."""
+    rise = (step + 1) / max(config.warmup_steps, 1)
+    fall = (config.steps - step) / (config.decay_steps + 1)
+    return config.learning_rate * min(1.0, rise, fall)
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:

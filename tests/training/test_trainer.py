@@ -18,6 +18,7 @@ CONFIG = TrainStageConfig(
     steps=12,
     learning_rate=1e-2,
     warmup_steps=4,
+    decay_steps=3,
     weight_decay=0.01,
     max_grad_norm=1.0,
     global_batch_size=(8,),
@@ -96,7 +97,7 @@ def test_it_learns_and_logs(tmp_path: Path) -> None:
     assert entries[-1]["train/loss"] < 0.4 * entries[0]["train/loss"]
     assert entries[-1]["train/double"] == pytest.approx(2 * entries[-1]["train/loss"])
     assert entries[-1]["perf/panels_per_s"] > 0
-    assert entries[-1]["optim/lr"] == 3e-2
+    assert entries[0]["optim/lr"] == pytest.approx(1.5e-2)
     assert objective.frozen.weight.grad is None
     assert list((tmp_path / "w" / "tensorboard").glob("events*"))
     progress = json.loads((tmp_path / "w" / "progress.json").read_text())
@@ -196,7 +197,13 @@ def test_gradients_are_clipped_to_the_given_norm(tmp_path: Path) -> None:
     assert norm.item() == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_warm_up_is_linear_then_constant() -> None:
-    rates = [learning_rate(CONFIG, step) for step in range(6)]
-    assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01])
-    assert learning_rate(CONFIG.replaced(warmup_steps=0), 0) == 1e-2
+def test_rate_rises_stays_and_falls_linearly() -> None:
+    rates = [learning_rate(CONFIG, step) for step in range(12)]
+    assert rates[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01])
+    assert rates[4:9] == [0.01] * 5
+    assert rates[9:] == pytest.approx([0.0075, 0.005, 0.0025])
+
+
+def test_rate_is_constant_without_warm_up_and_decay() -> None:
+    constant = CONFIG.replaced(warmup_steps=0, decay_steps=0)
+    assert {learning_rate(constant, step) for step in range(12)} == {1e-2}
