@@ -65,6 +65,8 @@ class BucketPanels:
     """All panels of one training size: images (n, h, w) uint8, captions and dialog boxes (k, 4) in pixels."""
 
     images: Grey
+    shapes: list[tuple[int, int]]
+    """Height and width of each panel as it stood on its page."""
     captions: list[str]
     dialogs: list[NDArray[np.float64]]
     places: list[str]
@@ -91,7 +93,9 @@ def bucket_panels(panels: list[PoolPanel], config: BucketConfig = BUCKETS) -> li
             continue
         images = np.stack([fit_panel(panel.image, bucket) for panel in members])
         dialogs = [_fitted_dialogs(panel, bucket) for panel in members]
-        result.append(BucketPanels(images, [p.caption for p in members], dialogs, [p.place for p in members]))
+        shapes = [(panel.image.shape[0], panel.image.shape[1]) for panel in members]
+        captions, places = [panel.caption for panel in members], [panel.place for panel in members]
+        result.append(BucketPanels(images, shapes, captions, dialogs, places))
     return result
 
 

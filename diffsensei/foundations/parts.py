@@ -19,6 +19,7 @@ from diffsensei.foundations.image_encoders import patch_order, train_clip_image_
 from diffsensei.foundations.judges import train_judge_clip, train_judge_dino
 from diffsensei.foundations.labels import LOOKS, crop_labels
 from diffsensei.foundations.language_model import train_language_model
+from diffsensei.foundations.loading import load_text_encoder, load_vae
 from diffsensei.foundations.quality import (
     Figures,
     autoencoder_figures,
@@ -28,8 +29,9 @@ from diffsensei.foundations.quality import (
     probe_figures,
     retrieval_figures,
 )
-from diffsensei.foundations.recipes import FoundationRecipes, TextRecipe
+from diffsensei.foundations.recipes import FoundationRecipes, TextRecipe, UNetRecipe
 from diffsensei.foundations.text import TOWER_SIDE, tokenised, train_text_encoder
+from diffsensei.foundations.unet import train_unet, unet_figures
 from diffsensei.foundations.vae import train_vae
 from diffsensei.foundations.views import as_input, square_processor, squashed
 from diffsensei.progress import Progress
@@ -40,10 +42,14 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Studio:
-    """The drawn panels the parts share, each pool drawn when first asked for."""
+    """The drawn panels the parts share, each pool drawn when first asked for, and the parts that are finished."""
 
     recipes: FoundationRecipes
     workspace: Path
+
+    def part(self, name: str) -> Path:
+        """Where part ``name`` lies, or will."""
+        return self.workspace / "parts" / name
 
     @cached_property
     def conditioning(self) -> list[PoolPanel]:
@@ -52,6 +58,10 @@ class Studio:
     @cached_property
     def conditioning_large(self) -> list[PoolPanel]:
         return pool(self.recipes.conditioning_pool_large, self.workspace)
+
+    @cached_property
+    def drawing(self) -> list[PoolPanel]:
+        return pool(self.recipes.drawing_pool, self.workspace)
 
     @cached_property
     def judging(self) -> list[PoolPanel]:
@@ -87,6 +97,14 @@ def _text_encoder(studio: Studio, recipe: TextRecipe, progress: Progress, folder
         written = torch.cat([trained.pair.text(part)[0] for part in tokens.split(_BATCH)])
     images = squashed([panel.image for panel in studio.held_out], TOWER_SIDE)
     return retrieval_figures(written, _embedded(images, trained.pair.tower))
+
+
+def _unet(studio: Studio, recipe: UNetRecipe, progress: Progress, folder: Path) -> Figures:
+    vae = load_vae(str(studio.part("vae") / "vae"))
+    texts = [load_text_encoder(str(studio.part(name) / name)) for name in ("text_encoder", "text_encoder_2")]
+    model = train_unet(recipe, vae, texts, studio.drawing, progress)
+    _save(model, folder / "unet")
+    return unet_figures(model, vae, texts, studio.held_out)
 
 
 def _clip_image_encoder(studio: Studio, recipe: Any, progress: Progress, folder: Path) -> Figures:
@@ -160,11 +178,15 @@ PARTS: dict[str, Callable[[Studio, Any, Progress, Path], Figures]] = {
     "clip_image_encoder": _clip_image_encoder,
     "text_encoder": _text_encoder,
     "text_encoder_2": _text_encoder,
+    "unet": _unet,
     "llm": _llm,
     "judge_clip": _judge_clip,
     "judge_dino": _judge_dino,
 }
 """How each part is trained, in the order of what others wait for."""
+
+NEEDS: dict[str, tuple[str, ...]] = {"unet": ("vae", "text_encoder", "text_encoder_2")}
+"""Parts that are trained on others."""
 
 
 # ---------------------------------------------------------------- storing and measuring

@@ -7,7 +7,7 @@ third that neither has seen.
 from pydantic import PositiveFloat, PositiveInt
 
 from diffsensei.config.base import Config
-from diffsensei.config.schema import NonNegativeInt, Rate
+from diffsensei.config.schema import NonNegativeInt, Rate, UNetConfig
 
 
 class PoolRecipe(Config):
@@ -33,14 +33,14 @@ class FitRecipe(Config):
 class VaeRecipe(Config):
     """AutoencoderKL: 3 channels in, 4 latent channels, factor 4."""
 
-    fit: FitRecipe = FitRecipe(seed=11, steps=4000, batch=6, learning_rate=2e-3, weight_decay=1e-4)
+    fit: FitRecipe = FitRecipe(seed=11, steps=5000, batch=6, learning_rate=2e-3, weight_decay=1e-4)
     large_rate: Rate = 0.15
     """Share of batches drawn from panels of twice the size."""
     block_out_channels: tuple[PositiveInt, ...] = (16, 32, 64)
     layers_per_block: PositiveInt = 1
     edge_weight: float = 1.0
     """Weight of the L1 distance of pixel differences beside the L1 distance of pixels."""
-    kl_weight: float = 5e-4
+    kl_weight: float = 2e-2
     """Weight of the mean KL divergence per latent number."""
 
 
@@ -73,7 +73,7 @@ class ImageEncoderRecipe(Config):
 class JudgeClipRecipe(Config):
     """CLIP with both towers kept."""
 
-    fit: FitRecipe = FitRecipe(seed=41, steps=800, batch=48, learning_rate=1e-3)
+    fit: FitRecipe = FitRecipe(seed=41, steps=2000, batch=48, learning_rate=1e-3)
     image_size: PositiveInt = 64
     patch_size: PositiveInt = 8
     hidden_size: PositiveInt = 128
@@ -88,7 +88,7 @@ class JudgeClipRecipe(Config):
 class LanguageModelRecipe(Config):
     """Llama over captions and the image-slot template."""
 
-    fit: FitRecipe = FitRecipe(seed=31, steps=500, batch=32, learning_rate=2e-3)
+    fit: FitRecipe = FitRecipe(seed=31, steps=1000, batch=32, learning_rate=2e-3)
     hidden_size: PositiveInt = 128
     num_layers: PositiveInt = 4
     num_heads: PositiveInt = 4
@@ -96,6 +96,20 @@ class LanguageModelRecipe(Config):
     max_positions: PositiveInt = 512
     template_rate: Rate = 0.25
     """Share of batches that end in the image slots the adapter uses."""
+
+
+class UNetRecipe(Config):
+    """The text-to-image UNet that pre-training starts from. Its architecture is the tiny preset's."""
+
+    fit: FitRecipe = FitRecipe(seed=12, steps=8000, batch=16, learning_rate=1.5e-3, warmup_steps=200)
+    caption_drop_rate: Rate = 0.08
+    architecture: UNetConfig = UNetConfig(
+        block_out_channels=(64, 128),
+        transformer_layers_per_block=(1, 1),
+        layers_per_block=1,
+        attention_head_dim=(2, 4),
+        addition_time_embed_dim=32,
+    )
 
 
 class DetectorRecipe(Config):
@@ -113,32 +127,34 @@ class FoundationRecipes(Config):
 
     conditioning_pool: PoolRecipe = PoolRecipe(seed=101, num_series=300, pages_per_series=4)
     conditioning_pool_large: PoolRecipe = PoolRecipe(seed=101, num_series=60, pages_per_series=2, page_height=720)
+    drawing_pool: PoolRecipe = PoolRecipe(seed=101, num_series=900, pages_per_series=4)
     judging_pool: PoolRecipe = PoolRecipe(seed=202, num_series=300, pages_per_series=4)
     judging_pool_large: PoolRecipe = PoolRecipe(seed=202, num_series=60, pages_per_series=2, page_height=720)
     held_out_pool: PoolRecipe = PoolRecipe(seed=303, num_series=48, pages_per_series=3)
     held_out_pool_large: PoolRecipe = PoolRecipe(seed=303, num_series=12, pages_per_series=2, page_height=720)
     vae: VaeRecipe = VaeRecipe()
     text_encoder: TextRecipe = TextRecipe(
-        fit=FitRecipe(seed=21, steps=700, batch=64, learning_rate=1e-3),
+        fit=FitRecipe(seed=21, steps=1500, batch=64, learning_rate=1e-3),
         hidden_size=96,
         num_heads=8,
         projection_dim=None,
     )
     text_encoder_2: TextRecipe = TextRecipe(
-        fit=FitRecipe(seed=22, steps=700, batch=64, learning_rate=1e-3),
+        fit=FitRecipe(seed=22, steps=1500, batch=64, learning_rate=1e-3),
         hidden_size=128,
         num_heads=8,
         projection_dim=128,
     )
+    unet: UNetRecipe = UNetRecipe()
     clip_image_encoder: ImageEncoderRecipe = ImageEncoderRecipe(
-        fit=FitRecipe(seed=23, steps=1000, batch=64, learning_rate=1e-3), image_size=48
+        fit=FitRecipe(seed=23, steps=2500, batch=64, learning_rate=1e-3), image_size=48
     )
     magi_image_encoder: ImageEncoderRecipe = ImageEncoderRecipe(
-        fit=FitRecipe(seed=24, steps=1000, batch=64, learning_rate=1e-3), image_size=48
+        fit=FitRecipe(seed=24, steps=2500, batch=64, learning_rate=1e-3), image_size=48
     )
     llm: LanguageModelRecipe = LanguageModelRecipe()
     judge_clip: JudgeClipRecipe = JudgeClipRecipe()
     judge_dino: ImageEncoderRecipe = ImageEncoderRecipe(
-        fit=FitRecipe(seed=42, steps=600, batch=48, learning_rate=1e-3), image_size=64
+        fit=FitRecipe(seed=42, steps=2000, batch=48, learning_rate=1e-3), image_size=64
     )
     judge_detector: DetectorRecipe = DetectorRecipe()

@@ -9,10 +9,14 @@ from diffusers import EulerDiscreteScheduler
 
 from diffsensei.config.base import config_digest
 from diffsensei.foundations.loading import NOISE_SCHEDULE
+from diffsensei.foundations.locations import file_sha256
 from diffsensei.foundations.manifest import PartRecord, write_manifest
-from diffsensei.foundations.parts import PARTS, Studio
+from diffsensei.foundations.parts import NEEDS, PARTS, Studio
 from diffsensei.foundations.recipes import FitRecipe, FoundationRecipes
 from diffsensei.progress import Progress
+
+RECORD = "part.json"
+"""Written into a part's folder once it is finished."""
 
 
 def train_foundations(
@@ -25,6 +29,8 @@ def train_foundations(
 ) -> None:
     """Train the parts named in ``only`` (all for null) with ``steps_scale`` times their steps; write the folders.
 
+    Parts that those are trained on are trained before, and left out of ``output``.
+
     ``workspace`` keeps finished parts and drawn pools: a second call trains only what is missing or has another recipe.
     ``output`` gets the folders of `loading` and ``manifest.json``. Raises ValueError for unknown names.
     """
@@ -34,10 +40,12 @@ def train_foundations(
         raise ValueError(f"expected steps_scale > 0 and parts among {', '.join(PARTS)}, got {steps_scale}, {unknown}")
     chosen = [name for name in PARTS if only is None or name in only]
     studio = Studio(recipes, workspace)
-    records = {name: _finished_part(name, studio, steps_scale) for name in chosen}
-    for record, name in zip(records.values(), chosen, strict=True):
+    needed = {need for name in chosen for need in NEEDS.get(name, ())}
+    finished = {name: _finished_part(name, studio, steps_scale) for name in PARTS if name in needed or name in chosen}
+    records = {name: finished[name] for name in chosen}
+    for name, record in records.items():
         for folder in record.folders:
-            shutil.copytree(workspace / "parts" / name / folder, output / folder)
+            shutil.copytree(studio.part(name) / folder, output / folder)
     scheduler: Any = EulerDiscreteScheduler(**NOISE_SCHEDULE)
     scheduler.save_pretrained(output / "scheduler")
     write_manifest(output, records)
@@ -45,13 +53,17 @@ def train_foundations(
 
 def _finished_part(name: str, studio: Studio, steps_scale: float) -> PartRecord:
     """The record of part ``name``, trained now unless the workspace holds it with this recipe."""
-    folder = studio.workspace / "parts" / name
+    folder = studio.part(name)
     recipe = getattr(studio.recipes, name)
-    done = folder / "part.json"
-    key = config_digest(recipe)
+    done = folder / RECORD
+    key = [
+        config_digest(recipe),
+        steps_scale,
+        *(file_sha256(studio.part(need) / RECORD) for need in NEEDS.get(name, ())),
+    ]
     if done.is_file():
         stored = json.loads(done.read_text())
-        if stored["key"] == [key, steps_scale]:
+        if stored["key"] == key:
             return PartRecord.model_validate(stored["record"])
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -64,7 +76,7 @@ def _finished_part(name: str, studio: Studio, steps_scale: float) -> PartRecord:
         folders=tuple(sorted(path.name for path in folder.iterdir())),
         quality=quality,
     )
-    done.write_text(json.dumps({"key": [key, steps_scale], "record": record.model_dump(mode="json")}))
+    done.write_text(json.dumps({"key": key, "record": record.model_dump(mode="json")}))
     return record
 
 
