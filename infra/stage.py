@@ -54,6 +54,8 @@ class Stage:
     """Argument -> dotted path into the configuration; the empty path is the whole configuration."""
     literals: Mapping[str, Json] = field(default_factory=dict)
     """Argument -> JSON value."""
+    pace: Mapping[str, Json] = field(default_factory=dict)
+    """Argument -> JSON value of what decides speed and not the result, such as threads: no part of the key."""
     inputs: Mapping[str, str] = field(default_factory=dict)
     """Argument -> name of the stage whose result it takes."""
     resources: Resources = field(default_factory=Resources)
@@ -68,7 +70,7 @@ class Stage:
     def __post_init__(self) -> None:
         assert re.fullmatch(r"[a-z0-9][a-z0-9_-]*", self.name), f"stage name {self.name!r} must fit a folder name"
         assert re.fullmatch(r"[\w.]+:\w+", self.entry), f"{self.name}: {self.entry!r} is not module:function"
-        names = [*self.config, *self.literals, *self.inputs]
+        names = [*self.config, *self.literals, *self.pace, *self.inputs]
         twice = {name for name in names if names.count(name) > 1} | (_RESERVED & set(names))
         assert not twice, f"stage {self.name}: arguments given twice or reserved: {sorted(twice)}"
 
@@ -80,8 +82,9 @@ class Stage:
         return {path: _at(config, path, self.name) for path in self.config.values()}
 
     def arguments(self, values: Mapping[str, Json]) -> dict[str, Json]:
-        """Keyword arguments from configuration values by dotted path, and the literals."""
-        return {argument: values[path] for argument, path in self.config.items()} | dict(self.literals)
+        """Keyword arguments from configuration values by dotted path, the literals, and the pace."""
+        configured = {argument: values[path] for argument, path in self.config.items()}
+        return configured | dict(self.literals) | dict(self.pace)
 
 
 class Ingredients(BaseModel):

@@ -3,10 +3,7 @@
 Plan, flows and provenance all read this table. Raise a stage's version when the same inputs give another result.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from diffsensei.config import ExperimentConfig
 from diffsensei.config.schema import MangaZeroSource
@@ -25,18 +22,6 @@ GENERATE: dict[str, tuple[str, tuple[str, ...]]] = {
 
 COMPUTE = frozenset({"features", "pretrain", "stage1", "stage2", *GENERATE, "score", "bundle", "verify"})
 """Stages that keep every core or GPU busy by themselves."""
-
-
-@dataclass(frozen=True)
-class PacedStage(Stage):
-    """A stage that is also told how fast it may go, which is no part of its key: other threads, same result."""
-
-    pace: Mapping[str, Any] = field(default_factory=dict)
-    """Argument -> value."""
-
-    def arguments(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Keyword arguments from configuration values by dotted path, the literals, and the pace."""
-        return super().arguments(values) | dict(self.pace)
 
 
 def pipeline_stages(config: ExperimentConfig) -> list[Stage]:
@@ -117,7 +102,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
     pace = threads | {"log_every_steps": config.runtime.log_every_steps}
     data = {"panels": "panels", "features": "features"}
     return [
-        PacedStage(
+        Stage(
             name="features",
             version=1,
             entry="diffsensei.training.features:encode_features",
@@ -128,7 +113,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             identity=_identity(config, "vae", *texts, *images),
             packages=TENSORS,
         ),
-        PacedStage(
+        Stage(
             name="pretrain",
             version=1,
             entry="diffsensei.training.stages:pretrain",
@@ -147,7 +132,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             identity=_identity(config, "unet", *texts),
             packages=TENSORS,
         ),
-        PacedStage(
+        Stage(
             name="stage1",
             version=1,
             entry="diffsensei.training.stages:stage1",
@@ -167,7 +152,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             identity=_identity(config, "ip_adapter", *texts, *images),
             packages=TENSORS,
         ),
-        PacedStage(
+        Stage(
             name="stage2",
             version=1,
             entry="diffsensei.training.stages:stage2",
@@ -206,7 +191,7 @@ def _benchmark(config: ExperimentConfig) -> list[Stage]:
         packages=PIXELS,
     )
     generate = [
-        PacedStage(
+        Stage(
             name=name,
             version=1,
             entry="diffsensei.inference.generate:generate_panels",

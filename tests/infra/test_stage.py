@@ -22,6 +22,7 @@ def test_the_key_is_a_function_of_what_may_change_the_result() -> None:
     assert len(KEY) == 64
     assert stage_key(STAGE, STAGE.values(dict(reversed(CONFIG.items()))), {"initial": "d1"}) == KEY
     assert stage_key(dataclasses.replace(STAGE, optional=True), STAGE.values(CONFIG), {"initial": "d1"}) == KEY
+    assert stage_key(dataclasses.replace(STAGE, pace={"threads": 8}), STAGE.values(CONFIG), {"initial": "d1"}) == KEY
     assert stage_key(STAGE, STAGE.values(CONFIG), {"initial": "d2"}) != KEY
 
 
@@ -45,6 +46,8 @@ def test_values_come_by_path_and_become_arguments() -> None:
     values = STAGE.values(CONFIG)
     assert values == {"training.stage2": {"steps": 150, "rate": 0.1}, "seed": 0}
     assert STAGE.arguments(values) == {"stage": {"steps": 150, "rate": 0.1}, "seed": 0, "method": "full"}
+    paced = dataclasses.replace(STAGE, pace={"threads": 8})
+    assert paced.arguments(values) == STAGE.arguments(values) | {"threads": 8}
     whole = Stage(name="report", version=1, entry="site:build", config={"config": ""})
     assert whole.arguments(whole.values(CONFIG)) == {"config": CONFIG}
 

@@ -17,7 +17,7 @@ from infra.plan import Action, Plan, make_plan
 from infra.stage import Stage, ingredients, stage_key
 from infra.stage_folder import Done
 from infra.store import Store
-from tasks.stages import COMPUTE, PacedStage, pipeline_stages
+from tasks.stages import COMPUTE, pipeline_stages
 
 WITHOUT_WEIGHTS = [
     *(f"model.foundations.{name}=none" for name in ("vae", "text_encoder", "text_encoder_2", "llm")),
@@ -40,7 +40,7 @@ def test_declared_arguments_are_those_of_the_function(stage: Stage) -> None:
     parameters = inspect.signature(_function(stage)).parameters
     named = {name for name, item in parameters.items() if item.kind is not inspect.Parameter.VAR_KEYWORD}
     required = {name for name in named if parameters[name].default is inspect.Parameter.empty}
-    pace = set(stage.pace) if isinstance(stage, PacedStage) else set()
+    pace = set(stage.pace)
     given = {*stage.config, *stage.literals, *stage.inputs, *pace, "workspace", "output"}
     if stage.resources.dask_workers:
         given.add("executor")
