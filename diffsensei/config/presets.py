@@ -34,7 +34,7 @@ EMBEDDED_FOUNDATIONS = Foundations(
     vae="embedded:vae",
     text_encoder="embedded:text_encoder",
     text_encoder_2="embedded:text_encoder_2",
-    unet="random",
+    unet="embedded:unet",
     clip_image_encoder="embedded:clip_image_encoder",
     magi_image_encoder="embedded:magi_image_encoder",
     ip_adapter="none",
@@ -112,10 +112,10 @@ def tiny() -> ExperimentConfig:
         ),
         training=TrainingConfig(
             pretrain=TrainStageConfig(
-                steps=450,
-                learning_rate=1e-3,
-                warmup_steps=30,
-                decay_steps=150,
+                steps=240,
+                learning_rate=5e-4,
+                warmup_steps=20,
+                decay_steps=120,
                 weight_decay=0.01,
                 max_grad_norm=1.0,
                 global_batch_size=(16,),
@@ -123,10 +123,10 @@ def tiny() -> ExperimentConfig:
                 checkpoint_every_steps=50,
             ),
             stage1=TrainStageConfig(
-                steps=700,
+                steps=1100,
                 learning_rate=7e-4,
                 warmup_steps=30,
-                decay_steps=300,
+                decay_steps=500,
                 weight_decay=0.01,
                 max_grad_norm=1.0,
                 global_batch_size=(16,),
@@ -134,10 +134,10 @@ def tiny() -> ExperimentConfig:
                 checkpoint_every_steps=50,
             ),
             stage2=TrainStageConfig(
-                steps=150,
+                steps=200,
                 learning_rate=5e-4,
                 warmup_steps=10,
-                decay_steps=60,
+                decay_steps=100,
                 weight_decay=0.01,
                 max_grad_norm=1.0,
                 global_batch_size=(16,),
@@ -199,7 +199,7 @@ def small() -> ExperimentConfig:
             cache=CacheConfig(text=True, characters=True),
         ),
         model=ModelConfig(
-            foundations=EMBEDDED_FOUNDATIONS,
+            foundations=EMBEDDED_FOUNDATIONS.replaced(unet="random"),
             unet=UNetConfig(
                 block_out_channels=(128, 256, 384),
                 transformer_layers_per_block=(1, 1, 2),

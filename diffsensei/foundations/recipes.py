@@ -73,7 +73,7 @@ class ImageEncoderRecipe(Config):
 class JudgeClipRecipe(Config):
     """CLIP with both towers kept."""
 
-    fit: FitRecipe = FitRecipe(seed=41, steps=2000, batch=48, learning_rate=1e-3)
+    fit: FitRecipe = FitRecipe(seed=41, steps=1500, batch=48, learning_rate=1e-3)
     image_size: PositiveInt = 64
     patch_size: PositiveInt = 8
     hidden_size: PositiveInt = 128
@@ -88,7 +88,7 @@ class JudgeClipRecipe(Config):
 class LanguageModelRecipe(Config):
     """Llama over captions and the image-slot template."""
 
-    fit: FitRecipe = FitRecipe(seed=31, steps=1000, batch=32, learning_rate=2e-3)
+    fit: FitRecipe = FitRecipe(seed=31, steps=800, batch=32, learning_rate=2e-3)
     hidden_size: PositiveInt = 128
     num_layers: PositiveInt = 4
     num_heads: PositiveInt = 4
@@ -101,7 +101,7 @@ class LanguageModelRecipe(Config):
 class UNetRecipe(Config):
     """The text-to-image UNet that pre-training starts from. Its architecture is the tiny preset's."""
 
-    fit: FitRecipe = FitRecipe(seed=12, steps=8000, batch=16, learning_rate=1.5e-3, warmup_steps=200)
+    fit: FitRecipe = FitRecipe(seed=12, steps=6000, batch=16, learning_rate=1.5e-3, warmup_steps=200)
     caption_drop_rate: Rate = 0.08
     architecture: UNetConfig = UNetConfig(
         block_out_channels=(64, 128),
@@ -147,14 +147,14 @@ class FoundationRecipes(Config):
     )
     unet: UNetRecipe = UNetRecipe()
     clip_image_encoder: ImageEncoderRecipe = ImageEncoderRecipe(
-        fit=FitRecipe(seed=23, steps=2500, batch=64, learning_rate=1e-3), image_size=48
+        fit=FitRecipe(seed=23, steps=1800, batch=64, learning_rate=1e-3), image_size=48
     )
     magi_image_encoder: ImageEncoderRecipe = ImageEncoderRecipe(
-        fit=FitRecipe(seed=24, steps=2500, batch=64, learning_rate=1e-3), image_size=48
+        fit=FitRecipe(seed=24, steps=1800, batch=64, learning_rate=1e-3), image_size=48
     )
     llm: LanguageModelRecipe = LanguageModelRecipe()
     judge_clip: JudgeClipRecipe = JudgeClipRecipe()
     judge_dino: ImageEncoderRecipe = ImageEncoderRecipe(
-        fit=FitRecipe(seed=42, steps=2000, batch=48, learning_rate=1e-3), image_size=64
+        fit=FitRecipe(seed=42, steps=1500, batch=48, learning_rate=1e-3), image_size=64
     )
     judge_detector: DetectorRecipe = DetectorRecipe()

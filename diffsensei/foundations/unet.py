@@ -32,63 +32,71 @@ _ALPHAS_CUMPROD: Tensor = DDPMScheduler(**NOISE_SCHEDULE).alphas_cumprod
 
 
 @dataclass(frozen=True, eq=False)
-class LatentPanels:
-    """All panels of one training size as the UNet meets them."""
+class EncodedPanels:
+    """All panels of one training size as the UNet meets them; embeddings in half precision."""
 
     moments: Tensor
-    """(n, 2C, h, w) float16."""
-    captions: list[str]
+    """(n, 2C, h, w)."""
+    text_tokens: Tensor
+    """(n, T, D)."""
+    pooled_text: Tensor
+    """(n, P)."""
     time_ids: Tensor
     """(n, 6)."""
 
 
 @torch.no_grad()
-def latent_panels(vae: Any, panels: list[PoolPanel]) -> list[LatentPanels]:
-    """``panels`` encoded once, by training size."""
+def encoded_panels(vae: Any, text_encoders: Sequence[TextEncoder], panels: list[PoolPanel]) -> list[EncodedPanels]:
+    """``panels`` and their captions encoded once, by training size."""
     sizes = build_buckets(BUCKETS)
     found = []
     for bucket in bucket_panels(panels):
         height, width = bucket.images.shape[1:]
         size = next(size for size in sizes if (size.height, size.width) == (height, width))
-        parts = [
-            vae.encode(to_pixels(bucket.images[start : start + _ENCODED_TOGETHER])).latent_dist.parameters.half()
-            for start in range(0, len(bucket.images), _ENCODED_TOGETHER)
-        ]
+        starts = range(0, len(bucket.images), _ENCODED_TOGETHER)
+        chunks = [slice(start, start + _ENCODED_TOGETHER) for start in starts]
+        moments = [vae.encode(to_pixels(bucket.images[chunk])).latent_dist.parameters.half() for chunk in chunks]
+        texts = [encode_text(text_encoders, bucket.captions[chunk]) for chunk in chunks]
         time_ids = [micro_conditions(shape, crop_offsets(*shape, size), (height, width)) for shape in bucket.shapes]
-        found.append(LatentPanels(torch.cat(parts), bucket.captions, torch.tensor(time_ids)))
+        found.append(
+            EncodedPanels(
+                moments=torch.cat(moments),
+                text_tokens=torch.cat([tokens.half() for tokens, _ in texts]),
+                pooled_text=torch.cat([pooled.half() for _, pooled in texts]),
+                time_ids=torch.tensor(time_ids),
+            )
+        )
     return found
 
 
 def train_unet(
-    recipe: UNetRecipe,
-    vae: Any,
-    text_encoders: Sequence[TextEncoder],
-    panels: list[PoolPanel],
-    progress: Progress,
+    recipe: UNetRecipe, vae: Any, text_encoders: Sequence[TextEncoder], panels: list[PoolPanel], progress: Progress
 ) -> Any:
     """A text-to-image `UNet2DConditionModel` on the latents of ``vae`` and the text of ``text_encoders``."""
-    buckets = latent_panels(vae, panels)
-    tokens, pooled = encode_text(text_encoders, [""])
+    buckets = encoded_panels(vae, text_encoders, panels)
+    no_tokens, no_pooled = encode_text(text_encoders, [""])
     unet: Any = build(
         recipe.fit,
         lambda: build_unet(
             recipe.architecture,
             in_channels=vae.config["latent_channels"],
-            cross_attention_dim=tokens.shape[-1],
-            pooled_dim=pooled.shape[-1],
+            cross_attention_dim=no_tokens.shape[-1],
+            pooled_dim=no_pooled.shape[-1],
         ),
     )
     unet.to(memory_format=torch.channels_last)
-    counts = np.array([len(bucket.captions) for bucket in buckets])
+    counts = np.array([len(bucket.moments) for bucket in buckets])
     rng = numpy_stream(recipe.fit.seed, "batches")
     generator = torch.Generator().manual_seed(stream_seed(recipe.fit.seed, "noise"))
 
     def loss_of_step(step: int) -> Tensor:
         bucket = buckets[rng.choice(len(buckets), p=counts / counts.sum())]
-        rows = rng.integers(len(bucket.captions), size=recipe.fit.batch)
-        kept = rng.random(len(rows)) >= recipe.caption_drop_rate
-        captions = [bucket.captions[row] if keep else "" for row, keep in zip(rows, kept, strict=True)]
-        return _noise_loss(unet, vae, text_encoders, bucket, torch.from_numpy(rows), captions, generator)
+        rows = torch.from_numpy(rng.integers(len(bucket.moments), size=recipe.fit.batch))
+        dropped = torch.from_numpy(rng.random(len(rows)) < recipe.caption_drop_rate)
+        tokens, pooled = bucket.text_tokens[rows].float(), bucket.pooled_text[rows].float()
+        tokens[dropped], pooled[dropped] = no_tokens, no_pooled
+        conditions = Conditions(tokens, pooled, bucket.time_ids[rows])
+        return _noise_loss(unet, bucket.moments[rows], vae.config["scaling_factor"], conditions, generator)
 
     fit(recipe.fit, [unet], loss_of_step, progress)
     return unet.to(memory_format=torch.contiguous_format)
@@ -96,44 +104,39 @@ def train_unet(
 
 @torch.no_grad()
 def unet_figures(
-    unet: Any,
-    vae: Any,
-    text_encoders: Sequence[TextEncoder],
-    panels: list[PoolPanel],
+    unet: Any, vae: Any, text_encoders: Sequence[TextEncoder], panels: list[PoolPanel]
 ) -> dict[str, float]:
     """Mean squared error of the predicted noise with a panel's caption, with another's, and with none.
 
     Timesteps and noise are the same for all three; 1.0 is what predicting nothing gives.
     """
+    no_tokens, no_pooled = encode_text(text_encoders, [""])
     totals = dict.fromkeys(("noise_mse", "noise_mse_other_caption", "noise_mse_no_caption"), 0.0)
-    for bucket in latent_panels(vae, panels):
-        others = bucket.captions[1:] + bucket.captions[:1]
-        wordings = (bucket.captions, others, [""] * len(others))
-        for start in range(0, len(others), _MEASURED_TOGETHER):
-            rows = torch.arange(start, min(start + _MEASURED_TOGETHER, len(others)))
-            for name, wording in zip(totals, wordings, strict=True):
-                captions = wording[start : start + _MEASURED_TOGETHER]
+    for bucket in encoded_panels(vae, text_encoders, panels):
+        count = len(bucket.moments)
+        tokens, pooled = bucket.text_tokens.float(), bucket.pooled_text.float()
+        wordings = (
+            (tokens, pooled),
+            (tokens.roll(1, dims=0), pooled.roll(1, dims=0)),
+            (no_tokens.expand(count, -1, -1), no_pooled.expand(count, -1)),
+        )
+        for start in range(0, count, _MEASURED_TOGETHER):
+            rows = slice(start, start + _MEASURED_TOGETHER)
+            moments = bucket.moments[rows]
+            for name, (wording, summary) in zip(totals, wordings, strict=True):
+                conditions = Conditions(wording[rows], summary[rows], bucket.time_ids[rows])
                 generator = torch.Generator().manual_seed(start)
-                loss = _noise_loss(unet, vae, text_encoders, bucket, rows, captions, generator)
-                totals[name] += float(loss) * len(rows)
+                loss = _noise_loss(unet, moments, vae.config["scaling_factor"], conditions, generator)
+                totals[name] += float(loss) * len(moments)
     figures = {name: round(total / len(panels), 4) for name, total in totals.items()}
     return figures | {"num_panels": len(panels)}
 
 
 def _noise_loss(
-    unet: Any,
-    vae: Any,
-    text_encoders: Sequence[TextEncoder],
-    bucket: LatentPanels,
-    rows: Tensor,
-    captions: list[str],
-    generator: torch.Generator,
+    unet: Any, moments: Tensor, scaling_factor: float, conditions: Conditions, generator: torch.Generator
 ) -> Tensor:
-    """Epsilon loss (0-d) on ``rows`` (b,) of ``bucket``, told ``captions`` (b)."""
-    with torch.no_grad():
-        tokens, pooled = encode_text(text_encoders, captions)
-    latents = sample_latents(bucket.moments[rows], vae.config["scaling_factor"], generator)
+    """Epsilon loss (0-d) on panels with VAE ``moments`` (B, 2C, h, w)."""
+    latents = sample_latents(moments, scaling_factor, generator)
     noise, timesteps = sample_noise(latents, len(_ALPHAS_CUMPROD), generator)
     noisy = add_noise(latents, noise, timesteps, _ALPHAS_CUMPROD)
-    conditions = Conditions(tokens, pooled, bucket.time_ids[rows])
     return epsilon_loss(predict_noise(unet, noisy, timesteps, conditions), noise)

@@ -9,8 +9,9 @@ from diffsensei.config.presets import tiny
 from diffsensei.foundations.drawn_pool import PoolPanel, bucket_panels
 from diffsensei.foundations.loading import load_text_encoder, load_vae
 from diffsensei.foundations.recipes import UNetRecipe
-from diffsensei.foundations.unet import latent_panels, train_unet, unet_figures
+from diffsensei.foundations.unet import encoded_panels, train_unet, unet_figures
 from diffsensei.foundations.vae import to_pixels
+from diffsensei.models.text import encode_text
 
 
 class Losses:
@@ -37,15 +38,20 @@ def test_the_architecture_is_the_tiny_presets() -> None:
     assert UNetRecipe().architecture == tiny().model.unet
 
 
-def test_panels_are_encoded_with_the_sizes_they_came_from(vae: Any, panels: list[PoolPanel]) -> None:
-    panels = panels[:24]
-    found, drawn = latent_panels(vae, panels), bucket_panels(panels)
-    assert [len(bucket.captions) for bucket in found] == [len(bucket.images) for bucket in drawn]
+def test_panels_are_encoded_with_their_words_and_sizes(
+    vae: Any, text_encoders: list[Any], panels: list[PoolPanel]
+) -> None:
+    few = panels[:24]
+    found, drawn = encoded_panels(vae, text_encoders, few), bucket_panels(few)
+    assert sum(len(bucket.moments) for bucket in found) == len(few)
     for bucket, images in zip(found, drawn, strict=True):
         with torch.no_grad():
-            expected = vae.encode(to_pixels(images.images[:1])).latent_dist.parameters
-        torch.testing.assert_close(bucket.moments[:1].float(), expected, atol=2e-3, rtol=2e-3)
-        assert bucket.captions == images.captions
+            moments = vae.encode(to_pixels(images.images[:1])).latent_dist.parameters
+        tokens, pooled = encode_text(text_encoders, images.captions[:1])
+        close = {"atol": 5e-3, "rtol": 5e-3}
+        torch.testing.assert_close(bucket.moments[:1].float(), moments, **close)
+        torch.testing.assert_close(bucket.text_tokens[:1].float(), tokens, **close)
+        torch.testing.assert_close(bucket.pooled_text[:1].float(), pooled, **close)
         height, width = images.shapes[0]
         assert bucket.time_ids[0, [0, 1, 4, 5]].tolist() == [height, width, *images.images.shape[1:]]
 
