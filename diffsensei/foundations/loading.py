@@ -190,7 +190,7 @@ def load_dialog_detector(reference: str) -> DialogDetector:
     location = resolve(reference)
     config = _read_config(location)
     if is_magi(config):
-        return MagiDialogDetector(load_magi(reference))
+        return MagiDialogDetector(load_magi(reference)).eval()
     detector = _checked(location, lambda: HeatmapDetector(**config))
     fill_strictly(detector, _read_state(location), reference)
     return detector.float().eval().requires_grad_(False)
@@ -213,7 +213,7 @@ def fill_strictly(model: torch.nn.Module, state: dict[str, torch.Tensor], name: 
 
 def _model(model_class: Any, location: Location, **options: Any) -> Any:
     """A model from its folder, or from ``state_dict`` and ``config`` among ``options``."""
-    if not location.is_hub:
+    if not location.is_hub and "state_dict" not in options:
         _require(location, "config.json")
         if not list(location.folder().glob("*.safetensors")):
             raise ValueError(f"{location.reference}: no *.safetensors in {location.folder()}")

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -24,6 +24,7 @@ def test_clusters_by_hand() -> None:
     assert cluster_characters(np.zeros((0, 0)), 0.5).tolist() == []
 
 
+@settings(max_examples=60, deadline=None)
 @given(square, st.floats(0.1, 0.9))
 def test_clusters_are_what_links_connect(logits: np.ndarray, threshold: float) -> None:
     scores = pair_scores(logits)
@@ -36,6 +37,7 @@ def test_clusters_are_what_links_connect(logits: np.ndarray, threshold: float) -
     assert first == sorted(first)
 
 
+@settings(max_examples=60, deadline=None)
 @given(square, st.floats(0.1, 0.9), st.randoms(use_true_random=False))
 def test_clusters_do_not_depend_on_the_order(logits: np.ndarray, threshold: float, random: object) -> None:
     scores = pair_scores(logits)

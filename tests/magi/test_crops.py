@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -26,6 +26,7 @@ def test_a_page_smaller_than_the_least_side() -> None:
     assert crop_bounds(np.array([[2.0, 2, 4, 4]]), 6, 40).tolist() == [[2, 0, 12, 6]]
 
 
+@settings(max_examples=60, deadline=None)
 @given(arrays(np.float64, (3, 4), elements=st.floats(-200, 400)), st.integers(1, 150), st.integers(1, 150))
 def test_always_inside_and_never_too_small(boxes: np.ndarray, height: int, width: int) -> None:
     left, top, right, bottom = crop_bounds(boxes, height, width).T

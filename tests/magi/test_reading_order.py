@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -137,6 +137,7 @@ some_boxes = st.lists(st.tuples(sides, sides, st.integers(0, 40), st.integers(0,
 readings = st.builds(Reading, right_to_left=st.booleans(), right_half_first=st.booleans())
 
 
+@settings(max_examples=60, deadline=None)
 @given(some_boxes, readings, st.none() | st.floats(0, 100), st.randoms(use_true_random=False))
 def test_a_permutation_that_does_not_depend_on_the_input_order(
     boxes: NDArray[np.float64], reading: Reading, fold: float | None, random: object
@@ -150,6 +151,7 @@ def test_a_permutation_that_does_not_depend_on_the_input_order(
     np.testing.assert_array_equal(shuffled[order_texts(shuffled, boxes[order][:3], reading)], boxes[texts])
 
 
+@settings(max_examples=60, deadline=None)
 @given(some_boxes, st.booleans())
 def test_what_is_above_or_beside_all_others_is_first(boxes: NDArray[np.float64], right_to_left: bool) -> None:
     banner = np.array([[0.0, -50, 110, -10]])
@@ -165,6 +167,7 @@ exact_boxes = st.lists(
 ).map(lambda drawn: np.array([[x, y, x + w, y + h] for x, y, w, h in drawn], dtype=float).reshape(-1, 4))
 
 
+@settings(max_examples=60, deadline=None)
 @given(exact_boxes, st.booleans(), st.none() | st.integers(0, 100))
 def test_mirroring_the_page_and_the_direction_changes_nothing(
     boxes: NDArray[np.float64], right_half_first: bool, fold: int | None

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffsensei.geometry import area, pairwise_iou, suppress_overlaps
@@ -35,6 +35,7 @@ def test_covered_share_by_hand() -> None:
     assert covered_share(np.array([3.0, 3, 3, 8]), np.array([left])) == 0
 
 
+@settings(max_examples=60, deadline=None)
 @given(scored_boxes())
 def test_covered_share_counts_cells(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     boxes, _ = drawn
@@ -42,6 +43,7 @@ def test_covered_share_counts_cells(drawn: tuple[np.ndarray, np.ndarray]) -> Non
     assert covered_share(boxes[0], boxes[1:]) == pytest.approx(len(covered) / len(cells(boxes[0])))
 
 
+@settings(max_examples=60, deadline=None)
 @given(scored_boxes())
 def test_a_panel_stays_exactly_when_better_ones_leave_half_of_it(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     boxes, scores = drawn
@@ -53,6 +55,7 @@ def test_a_panel_stays_exactly_when_better_ones_leave_half_of_it(drawn: tuple[np
         assert (index in kept) == (len(covered) <= 0.5 * len(cells(boxes[index])))
 
 
+@settings(max_examples=60, deadline=None)
 @given(scored_boxes())
 def test_a_text_stays_exactly_when_no_better_one_kept_overlaps_much(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     boxes, scores = drawn
@@ -63,6 +66,7 @@ def test_a_text_stays_exactly_when_no_better_one_kept_overlaps_much(drawn: tuple
         assert (index in kept) == all(iou[index, k] <= 0.5 for k in kept if scores[k] > scores[index])
 
 
+@settings(max_examples=60, deadline=None)
 @given(scored_boxes(), st.randoms(use_true_random=False))
 def test_order_of_the_input_does_not_matter(drawn: tuple[np.ndarray, np.ndarray], random: object) -> None:
     boxes, scores = drawn
