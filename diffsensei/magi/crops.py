@@ -1,20 +1,31 @@
 """Characters cut out of pages, and Magi's embedding of them (reference code)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.image_processing_utils import BaseImageProcessor
 
 from diffsensei.geometry import Boxes
-from diffsensei.models.character_features import ImageEncoder, encode_with_magi
+from diffsensei.models.character_features import encode_with_magi
 
 MIN_SIDE = 10
 """Pixels; anything smaller is grown to it, as far as the page goes."""
 
 BATCH_SIZE = 256
+
+
+@dataclass(frozen=True)
+class CropEncoder:
+    """Magi's crop encoder with its image processor."""
+
+    model: PreTrainedModel
+    processor: BaseImageProcessor
 
 
 def crop_bounds(boxes: Boxes, height: int, width: int) -> NDArray[np.int64]:
@@ -32,7 +43,7 @@ def crop_bounds(boxes: Boxes, height: int, width: int) -> NDArray[np.int64]:
 
 @torch.inference_mode()
 def embed_crops(
-    encoder: ImageEncoder, pages: Sequence[NDArray[np.uint8]], boxes: Sequence[Boxes], batch_size: int = BATCH_SIZE
+    encoder: CropEncoder, pages: Sequence[NDArray[np.uint8]], boxes: Sequence[Boxes], batch_size: int = BATCH_SIZE
 ) -> list[Tensor]:
     """Embeddings (C, H) of the characters of each page (h, w, 3), given their boxes (C, 4) in pixels.
 

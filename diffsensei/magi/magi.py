@@ -12,7 +12,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 from diffsensei.geometry import Boxes
 from diffsensei.magi.associations import pair_scores
-from diffsensei.magi.crops import embed_crops
+from diffsensei.magi.crops import CropEncoder, embed_crops
 from diffsensei.magi.network import MagiNetwork
 from diffsensei.magi.page import MagiPage, PairScores, assemble_page
 from diffsensei.magi.reading_order import Reading
@@ -40,14 +40,6 @@ class PageObjects:
     """(D,)."""
     text_character: Tensor
     """(D,)."""
-
-
-@dataclass(frozen=True)
-class CropEncoder:
-    """The network's crop encoder with its image processor, as `models.character_features` takes it."""
-
-    model: nn.Module
-    processor: BaseImageProcessor
 
 
 class Magi(nn.Module):
@@ -101,7 +93,7 @@ class Magi(nn.Module):
         objects = self.detect_objects(images, batch_size)
         selections = [select_objects(page.boxes, page.scores, page.labels, thresholds) for page in objects]
         crops = embed_crops(
-            CropEncoder(self.network.crop_embedding_model, self.crop_processor),  # type: ignore[arg-type]
+            CropEncoder(self.network.crop_embedding_model, self.crop_processor),
             [grey_page(image) for image in images],
             [page.boxes[kept.characters] for page, kept in zip(objects, selections, strict=True)],
         )

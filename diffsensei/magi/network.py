@@ -48,12 +48,13 @@ class PredictionHead(nn.Module):
         The first layer is applied to each part before they are broadcast: of all pairs of objects only the hidden
         layer is ever held, not the features, which are an order of magnitude wider.
         """
-        first, second, third = self.layers
+        first = self.layers[0]
+        assert isinstance(first, nn.Linear)
         pieces = first.weight.split([part.shape[-1] for part in parts], dim=1)
-        hidden = first.bias
+        hidden: Tensor = first.bias
         for part, piece in zip(parts, pieces, strict=True):
             hidden = hidden + functional.linear(part, piece)
-        output: Tensor = third(functional.relu(second(functional.relu(hidden))))
+        output: Tensor = self.layers[2](functional.relu(self.layers[1](functional.relu(hidden))))
         return output
 
 
@@ -68,7 +69,7 @@ class MagiNetwork(nn.Module):
             raise ValueError(f"expected more than {NUM_EXTRA_QUERIES} queries, got num_queries {config.num_queries}")
         self.detection_transformer = detection_transformer
         self.crop_embedding_model = crop_embedding_model
-        self.class_labels_classifier = nn.Linear(width, config.num_labels)
+        self.class_labels_classifier = nn.Linear(width, len(config.id2label or {}))
         self.bbox_predictor = PredictionHead(width, width, 4)
         self.character_character_matching_head = PredictionHead(3 * width + 2 * crop_width, width, 1)
         self.text_character_matching_head = PredictionHead(3 * width, width, 1)

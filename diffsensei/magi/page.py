@@ -63,7 +63,7 @@ def assemble_page(
     rules for keeping and ordering are about what was predicted.
     """
     height, width = size
-    boxes, scores = np.asarray(boxes, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    boxes, surely = np.asarray(boxes, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     panels = selection.panels[order_panels(boxes[selection.panels], reading, fold)]
     order = order_texts(boxes[selection.texts], boxes[panels], reading)
     texts = selection.texts[order]
@@ -73,12 +73,12 @@ def assemble_page(
 
     return MagiPage(
         panels=clipped(panels),
-        panel_scores=scores[panels],
+        panel_scores=surely[panels],
         characters=clipped(selection.characters),
-        character_scores=scores[selection.characters],
+        character_scores=surely[selection.characters],
         character_clusters=cluster_characters(pairs.characters, thresholds.same_character),
         texts=clipped(texts),
-        text_scores=scores[texts],
+        text_scores=surely[texts],
         dialog_scores=np.asarray(pairs.dialogs, dtype=np.float64)[order],
         text_characters=attribute_texts(pairs.texts[order], pairs.dialogs[order], thresholds.dialog),
     )

@@ -27,13 +27,7 @@ def resnet_config(name: str) -> ResNetConfig:
     if name not in RESNETS:
         raise ValueError(f"expected a backbone of {', '.join(RESNETS)}, got {name!r}")
     layer_type, depths = RESNETS[name]
-    return ResNetConfig(
-        embedding_size=64,
-        hidden_sizes=_WIDTHS[layer_type],
-        depths=depths,
-        layer_type=layer_type,
-        out_features=["stage4"],
-    )
+    return ResNetConfig(embedding_size=64, hidden_sizes=_WIDTHS[layer_type], depths=depths, layer_type=layer_type)
 
 
 def rename_timm_resnet(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

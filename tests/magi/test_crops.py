@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from diffsensei.magi.crops import MIN_SIDE, crop_bounds, embed_crops
-from diffsensei.magi.magi import CropEncoder, Magi
+from diffsensei.magi.crops import MIN_SIDE, CropEncoder, crop_bounds, embed_crops
+from diffsensei.magi.magi import Magi
 
 
 @pytest.mark.parametrize(
