@@ -16,8 +16,10 @@ from diffsensei.magi.panel_membership import containing_panels, nearest_panels
 Order = NDArray[np.intp]
 """Indices in reading order: a permutation."""
 
-SHRINK = 0.05
-"""Share of its width and height that a box loses at each side first, so that slight overlaps separate."""
+TOLERANCES = (0.02, 0.05, 0.1)
+"""Share of its width and height that a box loses at each side before gutters are looked for, so that slight overlaps
+separate. The next is tried where the one before leaves no gutter, neither way: the clearest cut comes first.
+"""
 
 SPANNING_SHARE = 0.25
 """A panel with more than this share of its width on either side of the fold belongs to both halves."""
@@ -40,7 +42,7 @@ def order_panels(boxes: Boxes, reading: Reading, fold: float | None = None) -> O
     A panel across the fold is read after what is above its middle on both halves. Does not depend on the order of the
     input, unless boxes are identical.
     """
-    boxes = _shrunk(boxes)
+    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     everything = _by_corner(boxes, reading)
     if fold is None:
         return np.array(_cut(everything, boxes, reading), dtype=np.intp)
@@ -75,9 +77,8 @@ def order_texts(texts: Boxes, panels: Boxes, reading: Reading) -> Order:
     return np.array(sorted(_by_corner(texts, reading), key=lambda i: owner[i]), dtype=np.intp)
 
 
-def _shrunk(boxes: Boxes) -> NDArray[np.float64]:
-    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-    margin = SHRINK * (boxes[:, 2:] - boxes[:, :2])
+def _shrunk(boxes: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
+    margin = tolerance * (boxes[:, 2:] - boxes[:, :2])
     return np.concatenate([boxes[:, :2] + margin, boxes[:, 2:] - margin], axis=1)
 
 
@@ -91,13 +92,16 @@ def _by_corner(boxes: Boxes, reading: Reading) -> list[int]:
 def _cut(members: list[int], boxes: NDArray[np.float64], reading: Reading) -> list[int]:
     if len(members) < 2:
         return members
-    rows = _gaps(members, boxes, axis=1)
-    parts = rows if len(rows) > 1 else _gaps(members, boxes, axis=0)
-    if len(parts) == 1:
-        return _interlocked(members, boxes, reading)
-    if len(rows) == 1 and reading.right_to_left:
-        parts.reverse()
-    return [i for part in parts for i in _cut(part, boxes, reading)]
+    for tolerance in TOLERANCES:
+        shrunk = _shrunk(boxes, tolerance)
+        parts = _gaps(members, shrunk, axis=1)
+        if len(parts) == 1:
+            parts = _gaps(members, shrunk, axis=0)
+            if reading.right_to_left:
+                parts.reverse()
+        if len(parts) > 1:
+            return [i for part in parts for i in _cut(part, boxes, reading)]
+    return _interlocked(members, _shrunk(boxes, TOLERANCES[-1]), reading)
 
 
 def _gaps(members: list[int], boxes: NDArray[np.float64], axis: int) -> list[list[int]]:

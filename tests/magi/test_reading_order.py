@@ -6,6 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from diffsensei.data.synthetic.page import _lay_out
 from diffsensei.magi.reading_order import Reading, order_panels, order_texts
 
 CELL = 40
@@ -84,6 +85,22 @@ def test_double_page_left_half_first_but_right_to_left_inside() -> None:
 def test_double_page_left_to_right() -> None:
     boxes = mirrored(drawn(*DOUBLE_PAGE), 7 * CELL)
     assert order_panels(boxes, LEFT_TO_RIGHT, fold=3.5 * CELL).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_drawn_pages_are_read_as_they_were_laid_out() -> None:
+    """But for layouts that can be read both ways: the drawn world has columns whose gutters happen to be level."""
+    height, half = 360, 240
+    agreed = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        right, left = (np.array(_lay_out(rng, height, half, 6.0), dtype=float) for _ in range(2))
+        orders = [order_panels(boxes, Reading()) for boxes in (right, left)]
+        agreed += [order.tolist() == list(range(len(order))) for order in orders]
+        spread = np.concatenate([right + np.array([half, 0, half, 0]), left])
+        expected = [*orders[0], *(len(right) + orders[1])]
+        shuffle = rng.permutation(len(spread))
+        assert shuffle[order_panels(spread[shuffle], Reading(), fold=half)].tolist() == expected
+    assert np.mean(agreed) > 0.8
 
 
 def test_a_double_page_without_its_fold_is_read_across() -> None:
