@@ -43,6 +43,19 @@ def pairwise_iou(a: Boxes, b: Boxes) -> NDArray[np.floating]:
     return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
 
 
+def suppress_overlaps(boxes: Boxes, scores: NDArray[np.floating], max_iou: float) -> NDArray[np.intp]:
+    """Indices of the ``boxes`` (n, 4) to keep, by falling score: of two that overlap more, the lower scoring one goes.
+
+    Equal scores keep their order.
+    """
+    overlaps = pairwise_iou(boxes, boxes) > max_iou
+    kept: list[int] = []
+    for index in np.argsort(-np.asarray(scores), kind="stable"):
+        if not overlaps[index, kept].any():
+            kept.append(int(index))
+    return np.array(kept, dtype=np.intp)
+
+
 def cover_crop(boxes: Boxes, height: int, width: int, target_height: int, target_width: int) -> Boxes:
     """Relative ``boxes`` (..., 4) of a panel after it was resized to cover a target size and cropped at its centre.
 

@@ -3,7 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffsensei.geometry import area, cover_crop, cover_size, intersection, pairwise_iou, pixel_box, to_relative
+from diffsensei.geometry import (
+    area,
+    cover_crop,
+    cover_size,
+    intersection,
+    pairwise_iou,
+    pixel_box,
+    suppress_overlaps,
+    to_relative,
+)
 
 
 def test_relative_boxes_by_hand():
@@ -42,3 +51,11 @@ def test_cover_size_covers_and_touches(height, width, target_height, target_widt
 
 def test_pixel_box_truncates_and_clamps():
     assert pixel_box(np.array([-0.2, 0.11, 0.99, 1.5]), 10, 10) == (0, 1, 9, 10)
+
+
+def test_of_two_that_overlap_the_better_stays_and_equal_scores_keep_their_order():
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 5], [20, 0, 30, 10], [20, 0, 30, 10]])
+    scores = np.array([0.5, 0.9, 0.1, 0.3, 0.3])
+    assert suppress_overlaps(boxes, scores, 0.7).tolist() == [1, 3, 2]
+    assert suppress_overlaps(boxes, scores, 0.8).tolist() == [1, 0, 3, 2]
+    assert suppress_overlaps(np.zeros((0, 4)), np.zeros(0), 0.5).tolist() == []

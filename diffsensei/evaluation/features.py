@@ -65,6 +65,8 @@ def load_judges(config: JudgeConfig) -> Judges:
     clip = attempt("clip", load_judge_clip, config.clip)
     dino = attempt("dino", load_judge_dino, config.dino)
     detector = attempt("detector", load_dialog_detector, config.dialog_detector)
+    if isinstance(detector, torch.nn.Module):
+        _placed(detector)
     clip_embed = None if clip is None else clip_image_embedder(clip, config.fit)
     name = f"CLIP image embedding of {config.fid_features}, fit {config.fit}"
     if config.fid_features == config.clip:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from diffsensei.geometry import pairwise_iou
+from diffsensei.geometry import suppress_overlaps
 
 STRIDE = 4
 _COARSEST = 16
@@ -95,7 +95,7 @@ class HeatmapDetector(nn.Module):
         found = boxes[0, :, rows, columns].T.cpu().numpy().astype(np.float32)
         found = np.clip(found, 0, np.array([width, height] * 2, dtype=np.float32))
         found_scores = scores[rows, columns].cpu().numpy().astype(np.float32)
-        kept = _suppress(found, found_scores, self.nms_iou)
+        kept = suppress_overlaps(found, found_scores, self.nms_iou)
         return Detections(found[kept], found_scores[kept])
 
 
@@ -116,12 +116,3 @@ def _grey(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
         raise ValueError(f"expected uint8 images HxW or HxWx3, got {image.dtype} {image.shape}")
     return (image if image.ndim == 2 else image.mean(axis=2)).astype(np.float32)
-
-
-def _suppress(boxes: NDArray[np.float32], scores: NDArray[np.float32], max_iou: float) -> list[int]:
-    overlaps = pairwise_iou(boxes, boxes)
-    kept: list[int] = []
-    for index in np.argsort(-scores, kind="stable"):
-        if all(overlaps[index, other] <= max_iou for other in kept):
-            kept.append(int(index))
-    return kept

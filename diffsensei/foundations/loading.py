@@ -1,13 +1,15 @@
 """Loads the frozen parts (paper sec. 5.1) from the hub's folder formats: one path for released and embedded weights.
 
-All loaders are strict: safetensors only, never code from a checkpoint, and a missing file, a missing or unexpected
-key or a key of another shape is a ValueError of one line that names it. Models come back in evaluation mode, without
-gradients, in float32 whatever precision they are stored in (``dtype`` asks for another).
+All loaders are strict: safetensors (of Magi, published as a pickle, the tensors alone), never code from a checkpoint,
+and a missing file, a missing or unexpected key or a key of another shape is a ValueError of one line that names it.
+Models come back in evaluation mode, without gradients, in float32 whatever precision they are stored in (``dtype``
+asks for another).
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -24,19 +26,24 @@ from transformers import (
     CLIPTextModelWithProjection,
     CLIPTokenizer,
     CLIPVisionModelWithProjection,
+    ConditionalDetrImageProcessorPil,
+    ConditionalDetrModel,
     Dinov2Model,
     LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     ViTImageProcessorPil,
-    ViTMAEConfig,
     ViTMAEModel,
 )
 from transformers.image_processing_utils import BaseImageProcessor
 
 from diffsensei.foundations.dialog_detector import DialogDetector, HeatmapDetector
 from diffsensei.foundations.locations import WEIGHTS, Location, foundation_digest, resolve
+from diffsensei.foundations.magi_dialogs import MagiDialogDetector
+from diffsensei.magi.layout import CROPS_PREFIX, DETECTION_PREFIX, crop_encoder, is_magi, take_apart
+from diffsensei.magi.magi import Magi
+from diffsensei.magi.network import MagiNetwork
 
 __all__ = ["WEIGHTS", "Location", "foundation_digest", "resolve"]
 
@@ -51,9 +58,9 @@ NOISE_SCHEDULE = {
 }
 """SDXL's (scheduler/scheduler_config.json of its base model): 1000 steps, alpha-bar 0.9991 to 0.0047."""
 
-_MAGI_PREFIX = "crop_embedding_model."
-_CRASHES = (OSError, RuntimeError, ValueError, KeyError, SafetensorError, HfHubHTTPError)
+_CRASHES = (OSError, RuntimeError, ValueError, KeyError, EOFError, UnpicklingError, SafetensorError, HfHubHTTPError)
 _LISTED_KEYS = 8
+_PICKLE = "pytorch_model.bin"
 
 
 @dataclass(frozen=True)
@@ -118,18 +125,42 @@ def load_magi_image_encoder(reference: str, dtype: torch.dtype = torch.float32) 
     """
     location = resolve(reference)
     config = _read_config(location)
-    if "crop_embedding_model_config" not in config:
+    if not is_magi(config):
         return ImageEncoder(
             _model(ViTMAEModel, location, mask_ratio=0.0, dtype=dtype), _processor(ViTImageProcessorPil, location)
         )
-    state = _read_state(location)
-    state = {key.removeprefix(_MAGI_PREFIX): value for key, value in state.items() if key.startswith(_MAGI_PREFIX)}
-    magi = ViTMAEConfig(**config["crop_embedding_model_config"] | {"mask_ratio": 0.0})
+    state = _read_magi_state(location)
+    parts = _checked(location, lambda: crop_encoder(config, state))
     # Through from_pretrained, because the library's own names differ from those checkpoints are stored under.
-    model = _model(ViTMAEModel, location, config=magi, state_dict=state, dtype=dtype)
-    preprocessing = config["crop_embedding_image_preprocessing_config"]
-    options = {key: value for key, value in preprocessing.items() if not key.endswith("_type")}
-    return ImageEncoder(model, _checked(location, lambda: ViTImageProcessorPil(**options)))
+    model = _model(ViTMAEModel, location, config=parts.config, state_dict=parts.state, dtype=dtype)
+    return ImageEncoder(model, _checked(location, lambda: ViTImageProcessorPil(**parts.processing)))
+
+
+def load_magi(reference: str, dtype: torch.dtype = torch.float32) -> Magi:
+    """Magi v1 whole, but for its reader of text: what finds panels, characters and texts on pages."""
+    location = resolve(reference)
+    config, state = _read_config(location), _read_magi_state(location)
+    layout = _checked(location, lambda: take_apart(config, state))
+    detection, crops = (
+        _model(model_class, location, config=part.config, state_dict=part.state, dtype=dtype)
+        for model_class, part in ((ConditionalDetrModel, layout.detection), (ViTMAEModel, layout.crops))
+    )
+    network = _checked(location, lambda: MagiNetwork(detection, crops))
+    loaded = {
+        prefix + key: value
+        for prefix, model in ((DETECTION_PREFIX, detection), (CROPS_PREFIX, crops))
+        for key, value in model.state_dict().items()
+    }
+    fill_strictly(network, loaded | layout.other_state, reference)
+    processors = _checked(
+        location,
+        lambda: (
+            ConditionalDetrImageProcessorPil(**layout.detection.processing),
+            ViTImageProcessorPil(**layout.crops.processing),
+        ),
+    )
+    magi = Magi(network, *processors).to(dtype).eval()
+    return magi.requires_grad_(False)
 
 
 def load_llm(reference: str, dtype: torch.dtype = torch.float32) -> LanguageModel:
@@ -155,11 +186,11 @@ def load_judge_dino(reference: str, dtype: torch.dtype = torch.float32) -> Image
 
 
 def load_dialog_detector(reference: str) -> DialogDetector:
-    """The detector of dialogs in a folder of our own format (`dialog_detector`)."""
+    """The detector of dialogs in a folder of our own format (`dialog_detector`), or Magi's."""
     location = resolve(reference)
     config = _read_config(location)
-    if "detection_model_config" in config:
-        raise ValueError(f"{reference}: Magi's detector cannot be read yet; use a detector in the format of ours")
+    if is_magi(config):
+        return MagiDialogDetector(load_magi(reference)).eval()
     detector = _checked(location, lambda: HeatmapDetector(**config))
     fill_strictly(detector, _read_state(location), reference)
     return detector.float().eval().requires_grad_(False)
@@ -182,7 +213,7 @@ def fill_strictly(model: torch.nn.Module, state: dict[str, torch.Tensor], name: 
 
 def _model(model_class: Any, location: Location, **options: Any) -> Any:
     """A model from its folder, or from ``state_dict`` and ``config`` among ``options``."""
-    if not location.is_hub:
+    if not location.is_hub and "state_dict" not in options:
         _require(location, "config.json")
         if not list(location.folder().glob("*.safetensors")):
             raise ValueError(f"{location.reference}: no *.safetensors in {location.folder()}")
@@ -235,6 +266,18 @@ def _read_config(location: Location) -> dict[str, Any]:
 
 def _read_state(location: Location) -> dict[str, torch.Tensor]:
     return _checked(location, lambda: load_file(_file(location, "model.safetensors")))
+
+
+def _read_magi_state(location: Location) -> dict[str, torch.Tensor]:
+    """Magi's tensors, from safetensors where there are any and else from the pickle it was published as."""
+    if _has_file(location, "model.safetensors"):
+        return _read_state(location)
+    if not location.is_hub and not _has_file(location, _PICKLE):
+        raise ValueError(f"{location.reference}: neither model.safetensors nor {_PICKLE} in {location.folder()}")
+    state = _checked(location, lambda: torch.load(_file(location, _PICKLE), map_location="cpu", weights_only=True))
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"{location.reference}: {_PICKLE} is not a state dict; expected names with their tensors")
+    return state
 
 
 def _file(location: Location, name: str) -> Path:

@@ -40,13 +40,17 @@ def encode_characters(clip: ImageEncoder, magi: ImageEncoder, images: list[NDArr
     pictures = [Image.fromarray(image).convert("RGB") for image in images]
     with torch.no_grad():
         clip_output = clip.model(_pixels(clip, pictures), output_hidden_states=True)
-        pixels = _pixels(magi, pictures)
-        patches = (pixels.shape[-2] // magi.model.config.patch_size) * (
-            pixels.shape[-1] // magi.model.config.patch_size
-        )
-        in_order = torch.linspace(0, 1, patches, device=pixels.device).expand(len(pictures), -1)
-        magi_output = magi.model(pixels, noise=in_order)
-    return clip_output.hidden_states[-2], magi_output.last_hidden_state[:, 0]
+        magi_vectors = encode_with_magi(magi, pictures)
+    return clip_output.hidden_states[-2], magi_vectors
+
+
+def encode_with_magi(magi: ImageEncoder, pictures: list[Image.Image]) -> Tensor:
+    """K RGB pictures, at least one, to Magi vectors (K, magi_dim), every patch seen in reading order."""
+    pixels = _pixels(magi, pictures)
+    patches = (pixels.shape[-2] // magi.model.config.patch_size) * (pixels.shape[-1] // magi.model.config.patch_size)
+    in_order = torch.linspace(0, 1, patches, device=pixels.device).expand(len(pictures), -1)
+    vectors: Tensor = magi.model(pixels, noise=in_order).last_hidden_state[:, 0]
+    return vectors
 
 
 def feature_widths(clip: ImageEncoder, magi: ImageEncoder) -> tuple[int, int]:

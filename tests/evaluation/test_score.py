@@ -9,6 +9,8 @@ from diffsensei.evaluation.benchmark import freeze_benchmark, read_benchmark, re
 from diffsensei.evaluation.results import ITEM_COLUMNS, read_summary
 from diffsensei.evaluation.score import score_methods, shuffle_within_series
 from diffsensei.evaluation.statistics import f1_of_counts
+from diffsensei.foundations import loading
+from tests.magi.tiny_magi import write_tiny_magi
 
 METHODS = ("generate_sdxl_t2i", "generate_stage1", "generate_diffsensei")
 
@@ -146,6 +148,33 @@ def test_missing_judges_do_not_stop_the_others(evaluation, benchmark, generated,
     assert summary.result("diffsensei", "dino_c").state.startswith("not computed: /nowhere/dino")
     assert summary.result("diffsensei", "dialog_f1").value == 1
     assert not items["metric"].str.startswith("dino").any()
+
+
+def test_magi_without_its_weights_is_a_state_of_dialog_f1(evaluation, benchmark, generated, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "load_dialog_detector", loading.load_dialog_detector)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    paper = evaluation.replaced(judges=evaluation.judges.replaced(dialog_detector="ragavsachdeva/magi"))
+    summary, items = _score(paper, benchmark, generated, tmp_path)
+    result = summary.result("diffsensei", "dialog_f1")
+    assert result.value is None
+    assert result.state.startswith("not computed: ragavsachdeva/magi could not be loaded (")
+    assert "\n" not in result.state
+    assert summary.result("diffsensei", "dino_i").value == pytest.approx(1)
+    assert "dialog_f1" not in set(items["metric"])
+
+
+def test_magi_judges_dialogs_where_its_weights_are(evaluation, benchmark, generated, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "load_dialog_detector", loading.load_dialog_detector)
+    magi = tmp_path / "magi"
+    magi.mkdir()
+    write_tiny_magi(magi)
+    paper = evaluation.replaced(judges=evaluation.judges.replaced(dialog_detector=str(magi)), detection_threshold=0.25)
+    summary, items = _score(paper, benchmark, generated, tmp_path)
+    assert summary.result("diffsensei", "dialog_f1").state == "computed"
+    rows = items[items["metric"] == "dialog_f1"]
+    assert rows["fp"].sum() > 0
+    same = rows[rows["method"].isin(["diffsensei", "ground_truth"])].groupby("panel_id")[["tp", "fp", "fn"]].nunique()
+    assert (same == 1).all().all()
 
 
 def test_wrong_size_is_refused_in_one_line(evaluation, benchmark, generated, tmp_path):

@@ -1,6 +1,8 @@
 """Strict loading of hub-format folders written here by the libraries themselves."""
 
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
+from torchvision.models.resnet import BasicBlock, ResNet
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -21,7 +24,10 @@ from transformers import (
 )
 
 from diffsensei.foundations import loading
+from diffsensei.foundations.magi_dialogs import MagiDialogDetector
 from diffsensei.foundations.vocabulary import clip_tokenizer
+from diffsensei.magi.timm_backbone import RESNETS, rename_timm_resnet, resnet_config
+from tests.magi.tiny_magi import write_tiny_magi
 
 STATE = "model.safetensors"
 
@@ -141,7 +147,14 @@ def test_missing_tokenizer(copied: Path) -> None:
 
 def test_what_the_hub_cannot_give_is_one_line_with_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    for load in (loading.load_vae, loading.load_judge_dino, loading.load_magi_image_encoder, loading.load_llm):
+    for load in (
+        loading.load_vae,
+        loading.load_judge_dino,
+        loading.load_magi_image_encoder,
+        loading.load_llm,
+        loading.load_magi,
+        loading.load_dialog_detector,
+    ):
         with pytest.raises(
             ValueError, match=r"^nobody/nothing/part: cannot be loaded; it must be downloaded"
         ) as caught:
@@ -217,6 +230,171 @@ def test_magi_crop_encoder_is_strict(magi: tuple[Path, ViTMAEModel]) -> None:
         loading.load_magi_image_encoder(str(folder))
 
 
-def test_magi_is_refused_as_a_dialog_detector(magi: tuple[Path, ViTMAEModel]) -> None:
-    with pytest.raises(ValueError, match="Magi's detector cannot be read yet"):
-        loading.load_dialog_detector(str(magi[0]))
+@pytest.fixture
+def whole_magi(tmp_path: Path) -> Path:
+    return write_tiny_magi(tmp_path)
+
+
+def objects(folder: Path) -> list[np.ndarray]:
+    (page,) = loading.load_magi(str(folder)).detect_objects([np.arange(4800, dtype=np.uint8).reshape(80, 60)])
+    return [page.boxes, page.scores, page.labels]
+
+
+def test_whole_magi_holds_exactly_the_tensors_on_disk_but_the_reader_of_text(whole_magi: Path) -> None:
+    magi = loading.load_magi(str(whole_magi))
+    own, stored = magi.network.state_dict(), load_file(whole_magi / STATE)
+    heads = {key for key in stored if not key.startswith(("detection_transformer.", "crop_embedding_model.", "ocr_"))}
+    assert heads < own.keys()
+    for key in heads:
+        torch.testing.assert_close(own[key], stored[key])
+    ours, theirs = (
+        sum(value.numel() for key, value in state.items() if not key.startswith("ocr_model."))
+        for state in (own, stored)
+    )
+    assert ours == theirs
+    assert not any(parameter.requires_grad for parameter in magi.parameters())
+    assert {parameter.dtype for parameter in magi.parameters()} == {torch.float32}
+    assert magi.network.crop_embedding_model.config.mask_ratio == 0.0
+    assert loading.load_magi_image_encoder(str(whole_magi)).model.config.hidden_size == 12
+
+
+def test_half_precision_magi_is_read_as_float32(whole_magi: Path) -> None:
+    def halve(state: dict[str, torch.Tensor]) -> None:
+        state |= {key: value.half() for key, value in state.items() if value.is_floating_point()}
+
+    rewrite(whole_magi / STATE, halve)
+    assert {value.dtype for value in loading.load_magi(str(whole_magi)).parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("key", "listed"),
+    [
+        ("bbox_predictor.layers.2.bias", "bbox_predictor.layers.2.bias"),
+        ("is_this_text_a_dialogue.layers.0.weight", "is_this_text_a_dialogue.layers.0.weight"),
+        ("detection_transformer.decoder.layernorm.weight", "decoder.layernorm.weight"),
+        (
+            "detection_transformer.backbone.conv_encoder.model.embedder.embedder.normalization.running_mean",
+            "backbone.model.embedder.embedder.normalization.running_mean",
+        ),
+        ("crop_embedding_model.embeddings.cls_token", "embeddings.cls_token"),
+    ],
+)
+def test_a_tensor_of_magi_lost_or_of_another_shape_is_named(whole_magi: Path, key: str, listed: str) -> None:
+    stored = load_file(whole_magi / STATE)
+    for state, wrong in (
+        ({name: value for name, value in stored.items() if name != key}, "1 missing"),
+        (stored | {key: torch.zeros(7)}, "1 of another shape"),
+    ):
+        save_file(state, whole_magi / STATE)
+        with pytest.raises(ValueError, match=f"keys {wrong}: {re.escape(listed)}$") as caught:
+            loading.load_magi(str(whole_magi))
+        assert str(caught.value).startswith(f"{whole_magi}: ")
+
+
+@pytest.mark.parametrize(
+    "stranger", ["tail_head.weight", "detection_transformer.stranger", "crop_embedding_model.stranger"]
+)
+def test_a_tensor_magi_does_not_have_is_named(whole_magi: Path, stranger: str) -> None:
+    rewrite(whole_magi / STATE, lambda state: state.update({stranger: torch.zeros(2)}))
+    with pytest.raises(
+        ValueError, match=f"keys 1 unexpected: {stranger.split('.', 1)[1]}|keys 1 unexpected: {stranger}"
+    ):
+        loading.load_magi(str(whole_magi))
+
+
+def test_magi_as_the_pickle_it_was_published_as(whole_magi: Path) -> None:
+    expected = objects(whole_magi)
+    torch.save(load_file(whole_magi / STATE), whole_magi / "pytorch_model.bin")
+    (whole_magi / STATE).unlink()
+    for one, two in zip(objects(whole_magi), expected, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert loading.load_magi_image_encoder(str(whole_magi)).model.config.hidden_size == 12
+    assert isinstance(loading.load_dialog_detector(str(whole_magi)), MagiDialogDetector)
+
+
+class Trap:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, ("sprung",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (Trap(), "cannot be loaded"),
+        ([1, 2], "pytorch_model.bin is not a state dict"),
+        ({"bbox_predictor": "text"}, "pytorch_model.bin is not a state dict"),
+    ],
+)
+def test_a_pickle_is_never_run(
+    whole_magi: Path, content: object, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(content, whole_magi / "pytorch_model.bin")
+    (whole_magi / STATE).unlink()
+    with pytest.raises(ValueError, match=message) as caught:
+        loading.load_magi(str(whole_magi))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_magi_without_weights(whole_magi: Path) -> None:
+    (whole_magi / STATE).unlink()
+    with pytest.raises(ValueError, match=r"neither model\.safetensors nor pytorch_model\.bin in "):
+        loading.load_dialog_detector(str(whole_magi))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"disable_detections": True}, "expected a whole Magi, got one whose configuration says disable_detections"),
+        ({"disable_crop_embeddings": True}, "says disable_crop_embeddings"),
+        ({"detection_image_preprocessing_config": None}, "without detection_image_preprocessing_config"),
+    ],
+)
+def test_magi_with_a_part_switched_off(whole_magi: Path, change: dict[str, Any], message: str) -> None:
+    path = whole_magi / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=message):
+        loading.load_magi(str(whole_magi))
+
+
+@pytest.mark.parametrize("stored_as", ["options of the detector", "backbone_config"])
+def test_magi_over_a_backbone_of_timm(tmp_path: Path, stored_as: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same weights under timm's names, and a configuration as older libraries wrote it, give the same objects."""
+    monkeypatch.setitem(RESNETS, "resnet18", ("basic", [1, 1, 1, 1]))
+    plain, timm = tmp_path / "plain", tmp_path / "timm"
+    plain.mkdir()
+    write_tiny_magi(plain, backbone=resnet_config("resnet18").to_dict())
+    shutil.copytree(plain, timm)
+    place = "detection_transformer.backbone.conv_encoder.model."
+    own, names = load_file(timm / STATE), ResNet(BasicBlock, [1, 1, 1, 1]).state_dict()
+    renamed = rename_timm_resnet({place + name: name for name in names if not name.startswith("fc.")}, place)
+    state = {key: value for key, value in own.items() if not key.startswith(place)}
+    state |= {place + name: own[key] for key, name in renamed.items() if key in own}
+    assert len(state) == len(own)
+    assert f"{place}layer4.0.bn2.running_var" in state
+    save_file(state, timm / STATE)
+    config = json.loads((timm / "config.json").read_text())
+    detection = config["detection_model_config"]
+    old = {
+        "pruned_heads": {},
+        "torchscript": False,
+        "top_k": 50,
+        "scale_embedding": False,
+        "max_position_embeddings": 1024,
+    }
+    if stored_as == "backbone_config":
+        new = {"backbone_config": {"model_type": "timm_backbone", "backbone": "resnet18", "out_indices": [1, 2, 3, 4]}}
+    else:
+        new = {"backbone_config": None, "backbone": "resnet18", "use_timm_backbone": True, "dilation": False}
+        new |= {"use_pretrained_backbone": True, "backbone_kwargs": {"in_chans": 3, "out_indices": [1, 2, 3, 4]}}
+    config["detection_model_config"] = detection | old | new
+    (timm / "config.json").write_text(json.dumps(config))
+    for one, two in zip(objects(timm), objects(plain), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+    config["detection_model_config"]["dilation"] = True
+    config["detection_model_config"]["backbone_config"] = None
+    (timm / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="expected a backbone without dilation"):
+        loading.load_magi(str(timm))
