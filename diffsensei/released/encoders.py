@@ -1,6 +1,7 @@
 """The release's image encoders. CLIP's is read as any foundation; Magi's crop encoder comes as a pickle."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import ViTImageProcessorPil, ViTMAEConfig, ViTMAEModel
@@ -24,16 +25,17 @@ def load_released_magi(folder: Path, mask_ratio: float | None, *, dtype: torch.d
     weights = folder / PICKLED
     state = {name: tensor.read() for name, tensor in pickled_state(weights).items()}
     # Through from_pretrained, because the library's own names differ from those checkpoints are stored under.
-    model, info = ViTMAEModel.from_pretrained(
+    loaded: Any = ViTMAEModel.from_pretrained(
         None, config=config, state_dict=state, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True
     )
+    model, info = loaded
     refuse_keys(
         str(weights),
         missing=set(info["missing_keys"]),
         unexpected=set(info["unexpected_keys"]),
         mismatched={key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]},
     )
-    side = config.image_size
+    side: Any = config.image_size
     if (folder / "preprocessor_config.json").is_file():
         processor = ViTImageProcessorPil.from_pretrained(folder)
     else:

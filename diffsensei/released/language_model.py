@@ -11,7 +11,7 @@ from diffsensei.released.stored import fill, folder_state
 
 
 def load_llama(
-    folder: Path, changes: LanguageModelChanges | None = None, *, device: torch.device, dtype: torch.dtype
+    folder: Path, changes: LanguageModelChanges | None = None, *, device: torch.device, dtype: torch.dtype | None
 ) -> LlamaForCausalLM:
     """``folder/config.json`` and its weights (one file or shards, safetensors or pickle), frozen.
 

@@ -73,8 +73,9 @@ def _image_generator(
     first, second = (load_text_encoder(str(folder / name), dtype) for name in ("text_encoder", "text_encoder_2"))
     clip = load_clip_image_encoder(str(folder / "clip_image_encoder"), dtype)
     magi = load_released_magi(folder / "magi_image_encoder", mask_ratio, dtype=dtype)
-    vae: Any = load_vae(str(folder / "vae"))
-    for model in (vae, first.model, second.model, clip.model, magi.model):
+    vae = load_vae(str(folder / "vae"))
+    models: list[Any] = [vae, first.model, second.model, clip.model, magi.model]
+    for model in models:
         model.to(device)
     return {
         "vae": vae,

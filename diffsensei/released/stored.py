@@ -134,15 +134,16 @@ def fill(
     source: str,
     *,
     device: torch.device,
-    dtype: torch.dtype,
+    dtype: torch.dtype | None,
     changed: Callable[[str, Tensor], Tensor] = lambda _, tensor: tensor,
 ) -> None:
     """Give ``module`` (built on the meta device) its tensors, one after the other, each passed through ``changed``.
 
-    Raises ValueError listing missing, unexpected and misshapen keys, before anything is read.
+    ``dtype`` None keeps the precision they are stored in. Raises ValueError listing missing, unexpected and misshapen
+    keys, before anything is read.
     """
     check_fit(module, state, source)
-    placed = {name: changed(name, tensor.read()).to(device, dtype) for name, tensor in state.items()}
+    placed = {name: changed(name, tensor.read()).to(device=device, dtype=dtype) for name, tensor in state.items()}
     module.load_state_dict(placed, assign=True)
 
 

@@ -247,7 +247,7 @@ def write_text_encoders(folder: Path) -> None:
 
 
 def write_llm_tokenizer(folder: Path) -> int:
-    """SentencePiece's format with byte fallback, and image tokens in a file of their own; returns the tokens' number."""
+    """SentencePiece's format with byte fallback, image tokens in a file of their own; returns how many there are."""
     model = sentencepiece_model_pb2.ModelProto()
     words = ["▁a", "▁b", "oy", "▁boy", "▁r", "un", "▁run", "▁", "a", "b", "o", "y", "r", "u", "n"]
     pieces = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
