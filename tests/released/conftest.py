@@ -427,3 +427,14 @@ def panel() -> PanelRequest:
         dialogs=((0.1, 0.0, 0.6, 0.3),),
         seed=11,
     )
+
+
+@pytest.fixture(scope="session")
+def changes_of_rank() -> Any:
+    """`llm_changes`, always the same for the same arguments."""
+
+    def changes(rank: int, name: str = ".default") -> State:
+        torch.manual_seed(rank)
+        return llm_changes(rank, name)
+
+    return changes
