@@ -13,41 +13,55 @@ if TYPE_CHECKING:
 
 
 def draw_story(config: ExperimentConfig, story: Path, checkpoint: str, output: Path) -> list[Path]:
-    """The pages written into ``output``. ``checkpoint``: a bundle's or pipeline's folder, one in the layout of the
-    original release, or ``released``.
+    """The pages written into ``output``. ``checkpoint``: what `find_pipeline` takes.
 
     Raises ValueError for a checkpoint that is none, nothing released under the configuration's release name, or a
     story that cannot be drawn.
     """
-    folder = released_bundle(open_store(), config.release) if checkpoint == RELEASED else Path(checkpoint)
-    pipeline = next((place for place in (folder / "pipeline", folder) if (place / "model_index.json").is_file()), None)
+    pipeline = find_pipeline(config, checkpoint)
     from diffsensei.inference.page import generate_story
-    from diffsensei.inference.pipeline import DiffSenseiPipeline
-    from diffsensei.released.layout import is_released
 
-    if pipeline is None and not is_released(folder):
-        raise ValueError(
-            f"checkpoint: expected a bundle, a pipeline's folder, the original release's or `released`; {folder} holds "
-            "no pipeline"
-        )
     hide_loading_bars()
     return generate_story(
         story=story,
-        pipeline=pipeline or folder,
+        pipeline=pipeline,
         sampling=config.sampling,
         panel_side=max(config.data.buckets.tiers),
         num_threads=config.runtime.num_threads,
         output=output,
-        load=DiffSenseiPipeline.from_pretrained if pipeline else partial(_load_original, config.sampling),
+        load=partial(load_pipeline, config.sampling),
     )
 
 
-def _load_original(sampling: SamplingConfig, folder: Path) -> "DiffSenseiPipeline":
-    """The original release, on the device it will draw on; its MLLM only if that is there and wanted."""
+def find_pipeline(config: ExperimentConfig, checkpoint: str) -> Path:
+    """A pipeline's folder: that in a bundle, itself, that in what is ``released`` here, or the original release's.
+
+    Raises ValueError where there is none.
+    """
+    folder = released_bundle(open_store(), config.release) if checkpoint == RELEASED else Path(checkpoint)
+    for place in (folder / "pipeline", folder):
+        if (place / "model_index.json").is_file():
+            return place
+    from diffsensei.released.layout import is_released
+
+    if not is_released(folder):
+        raise ValueError(
+            f"checkpoint: expected a bundle, a pipeline's folder, the original release's or `released`; {folder} holds "
+            "no pipeline"
+        )
+    return folder
+
+
+def load_pipeline(sampling: SamplingConfig, folder: Path) -> "DiffSenseiPipeline":
+    """A saved pipeline, or the original release: on the device it will draw on, its MLLM only if there and wanted."""
+    from diffsensei.inference.pipeline import DiffSenseiPipeline
+    from diffsensei.released.layout import MLLM, is_released
+
+    if not is_released(folder):
+        return DiffSenseiPipeline.from_pretrained(folder)
     import torch
 
     from diffsensei.methods.assembly import inference_dtype
-    from diffsensei.released.layout import MLLM
     from diffsensei.released.loading import load_released
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

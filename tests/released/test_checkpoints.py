@@ -68,7 +68,7 @@ def test_stage_1_gives_unet_and_resampler(release: Any, model: ModelConfig, tmp_
     folders = import_checkpoint(tmp_path / "ckpt.pth", model, CHARACTERS, tmp_path / "stage1")
     assert [folder.name for folder in folders] == ["resampler", "unet"]
     unet, resampler = load_unet(tmp_path / "stage1" / "unet"), load_resampler(tmp_path / "stage1" / "resampler")
-    assert unet.config["manga_conditions"] == {"num_queries": 4}
+    assert unet.config["manga_conditions"]["num_queries"] == 4
     assert resampler.config["heads"] == 2
     for network, written in ((unet, release.unet), (resampler, release.resampler)):
         assert all(torch.equal(tensor, written[name]) for name, tensor in network.state_dict().items())

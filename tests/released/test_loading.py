@@ -81,7 +81,7 @@ def test_what_the_files_do_not_say_is_as_in_the_release(pipeline: DiffSenseiPipe
     assert pipeline.resampler.config["head_dim"] == 64
     assert pipeline.agent.config["heads"] == 32
     assert pipeline.config["max_caption_tokens"] == 77
-    assert pipeline.unet.config["manga_conditions"] == {"num_queries": 4}
+    assert pipeline.unet.config["manga_conditions"]["num_queries"] == 4
     assert list(pipeline.magi_image_processor.image_mean) == [0.5] * 3
     assert pipeline.magi_image_processor.size["height"] == 32
     assert pipeline.clip_image_processor.do_center_crop
