@@ -45,7 +45,7 @@ def story(references: Path, tmp_path: Path) -> Path:
 
 
 def draw(story: Path, checkpoint: Path, output: Path, *settings: str) -> np.ndarray:
-    sets = [word for setting in ("sampling.steps=2", *settings) for word in ("--set", setting)]
+    sets = [word for setting in ("sampling.steps=2", "runtime.num_threads=1", *settings) for word in ("--set", setting)]
     code, out, err = invoke("generate", story, "--checkpoint", checkpoint, "--output", output, *sets)
     assert (code, err) == (0, "")
     assert out.splitlines() == [str(output / "page-001.png")]
