@@ -40,7 +40,8 @@ def load_released(
     """The pipeline in a folder of the released layout: ``image_generator/``, and ``mllm/`` unless ``with_mllm`` is off.
 
     Everything is on ``device`` in ``dtype``, but the autoencoder, which stays in float32 as SDXL's overflows in half
-    precision. Tensors are converted one by one: the peak of memory is the result and the largest file's pages.
+    precision. Tensors are converted one by one, so memory peaks at the result; those already in ``dtype`` stay mapped
+    from their files, which must stay in place as long as the pipeline is used.
 
     ``magi_mask_ratio`` is the share of patches hidden from Magi's encoder; None takes the configuration's own, with
     which the reference code runs. ``lora_alpha`` counts only for an agent file of one's own training, whose LoRA is

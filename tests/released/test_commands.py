@@ -52,6 +52,7 @@ def draw(story: Path, checkpoint: Path, output: Path, *settings: str) -> np.ndar
     return np.asarray(Image.open(output / "page-001.png"))
 
 
+@pytest.mark.slow
 def test_the_released_folder_and_its_conversion_draw_the_same(release: Any, story: Path, tmp_path: Path) -> None:
     code, out, err = invoke("import", "released", release.folder, "--output", tmp_path / "pipeline")
     assert (code, out, err) == (0, f"{tmp_path / 'pipeline'}\n", "")

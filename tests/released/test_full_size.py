@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -65,6 +66,7 @@ def new_unet_keys() -> dict[str, tuple[int, ...]]:
     }
 
 
+@pytest.mark.slow
 def test_the_unet_is_sdxls_with_140_character_matrices_and_one_embedding() -> None:
     stock, manga = shapes(empty_unet(SDXL, None)), shapes(empty_unet(SDXL, 16))
     added = {name: shape for name, shape in manga.items() if name not in stock}
@@ -76,6 +78,7 @@ def test_the_unet_is_sdxls_with_140_character_matrices_and_one_embedding() -> No
     assert 4 * count(manga) == 11_633_004_816, "11.6 GB in float32"
 
 
+@pytest.mark.slow
 def test_the_paper_presets_unet_is_that_network() -> None:
     with torch.device("meta"):
         unet = build_unet(paper().model.unet, in_channels=4, cross_attention_dim=2048, pooled_dim=1280)

@@ -140,13 +140,17 @@ def test_it_draws_with_and_without_the_mllm(
     assert not np.array_equal(np.asarray(image), np.asarray(plain))
 
 
-def test_everything_but_the_autoencoder_is_in_the_asked_precision(release: Any) -> None:
+def test_everything_but_the_autoencoder_is_in_the_asked_precision(
+    release: Any, sampling: SamplingConfig, panel: PanelRequest, references: Path
+) -> None:
     pipeline = load_released(release.folder, dtype=torch.bfloat16)
     for name, component in pipeline.components.items():
         if isinstance(component, torch.nn.Module):
             kept = {parameter.dtype for parameter in component.parameters()}
             assert kept == {torch.float32 if name == "vae" else torch.bfloat16}, name
     assert torch.equal(pipeline.llm.lm_head.weight, release.llm["lm_head.weight"].bfloat16())
+    (image,) = pipeline([panel], references, sampling)
+    assert np.asarray(image).std() > 0
 
 
 def test_magi_sees_everything_unless_its_own_ratio_is_asked_for(release: Any) -> None:
