@@ -13,6 +13,7 @@ from torch import Tensor
 from diffsensei.foundations.loading import refuse_keys
 from diffsensei.released.stored import State, StoredTensor
 
+_RESAMPLERS = ("input_resampler.", "output_resampler.")
 _PREFIX = re.compile(r"(llm\.)?base_model\.model\.")
 _KIND = re.compile(r"\.(lora_A|lora_B|modules_to_save)(\.default)?\.weight$")
 _UNTRAINED = (".base_layer.", ".original_module.")
@@ -65,7 +66,7 @@ def split_agent(state: State, alpha: float, source: str) -> tuple[State, Languag
     ``alpha`` is LoRA's, which the file does not hold. Raises ValueError for half a pair of factors, factors of another
     rank than the rest, or names of neither kind.
     """
-    resamplers = {name: tensor for name, tensor in state.items() if name.partition(".")[0].endswith("put_resampler")}
+    resamplers = {name: tensor for name, tensor in state.items() if name.startswith(_RESAMPLERS)}
     rest = {name: tensor for name, tensor in state.items() if name not in resamplers}
     if not rest:
         return resamplers, None

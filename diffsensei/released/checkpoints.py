@@ -20,9 +20,9 @@ from diffsensei.models.identity_adapter import IdentityAdapter
 from diffsensei.models.unet import add_manga_conditions, build_unet, save_unet
 from diffsensei.released.changes import LanguageModelChanges, split_agent
 from diffsensei.released.language_model import load_llama
-from diffsensei.released.networks import agent_from, resampler_from, unet_from
+from diffsensei.released.networks import agent_from, resampler_from
 from diffsensei.released.placement import whole_folder
-from diffsensei.released.stored import State, first_shape, read_pickle, stored
+from diffsensei.released.stored import State, fill, first_shape, read_pickle, stored
 from diffsensei.released.tokenizer import load_llm_tokenizer
 
 CPU = torch.device("cpu")
@@ -60,7 +60,8 @@ def _convert_image_generator(content: dict[str, Any], source: str, model: ModelC
         num_queries = resampler.config["num_queries"]
     state = _named(content[UNET], f"{source} ({UNET})")
     unet = _empty_unet(state, f"{source} ({UNET})", model.unet, num_queries)
-    save_unet(unet_from(state, unet, f"{source} ({UNET})", device=CPU, dtype=torch.float32), output / "unet")
+    fill(unet, state, f"{source} ({UNET})", device=CPU, dtype=torch.float32)
+    save_unet(unet, output / "unet")
 
 
 def _empty_unet(state: State, source: str, config: UNetConfig, num_queries: int | None) -> UNet2DConditionModel:

@@ -1,4 +1,4 @@
-"""Names in the released folder (hub: jianzongwu/DiffSensei), and which networks its files describe without a config.
+"""Names in the released folder (hub: jianzongwu/DiffSensei), its JSON files, and what they leave unsaid.
 
 Two of the released files come without configuration: head counts do not show in tensor shapes, so they are those of
 the release unless a ``config.json`` beside the weights (as `writing` leaves it) says otherwise.

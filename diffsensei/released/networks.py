@@ -14,13 +14,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffsensei.models.agent_resampler import AgentResamplers, grid_positions
 from diffsensei.models.resampler import Resampler
 from diffsensei.models.unet import add_manga_conditions
-from diffsensei.released.layout import (
-    AGENT_DEFAULTS,
-    PICKLED,
-    RESAMPLER_DEFAULTS,
-    read_object,
-    settings_beside,
-)
+from diffsensei.released.layout import PICKLED, RESAMPLER_DEFAULTS, read_object, settings_beside
 from diffsensei.released.stored import State, StoredTensor, fill, first_shape, pickled_state
 
 _PERCEIVER_LAYER = re.compile(r"layers\.(\d+)\.0\.to_q\.weight")
@@ -33,8 +27,10 @@ def load_released_unet(
 
     ``num_queries``: tokens per character, as the resampler has them. Raises ValueError if the tensors do not fit.
     """
+    weights = folder / PICKLED
     unet = empty_unet(read_object(folder / "config.json"), num_queries)
-    return unet_from(pickled_state(folder / PICKLED), unet, str(folder / PICKLED), device=device, dtype=dtype)
+    fill(unet, pickled_state(weights), str(weights), device=device, dtype=dtype)
+    return unet.eval().requires_grad_(False)
 
 
 def empty_unet(config: dict[str, Any], num_queries: int | None) -> UNet2DConditionModel:
@@ -45,14 +41,6 @@ def empty_unet(config: dict[str, Any], num_queries: int | None) -> UNet2DConditi
         if num_queries is not None:
             add_manga_conditions(unet, num_queries)
     return unet
-
-
-def unet_from(
-    state: State, unet: UNet2DConditionModel, source: str, *, device: torch.device, dtype: torch.dtype
-) -> UNet2DConditionModel:
-    """``unet`` (of `empty_unet`) with the tensors of ``state``, frozen. Raises ValueError if they do not fit."""
-    fill(unet, state, source, device=device, dtype=dtype)
-    return unet.eval().requires_grad_(False)
 
 
 def load_released_resampler(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Resampler:
@@ -83,9 +71,7 @@ def resampler_from(state: State, source: str, head_dim: int, *, device: torch.de
     return resampler.eval().requires_grad_(False)
 
 
-def agent_from(
-    state: State, source: str, heads: int | None = None, *, device: torch.device, dtype: torch.dtype
-) -> AgentResamplers:
+def agent_from(state: State, source: str, heads: int, *, device: torch.device, dtype: torch.dtype) -> AgentResamplers:
     """The resamplers around the language model from ``input_resampler.*`` and ``output_resampler.*``.
 
     Their fixed position tables may be left out, as training checkpoints do. Raises ValueError if tensors do not fit.
@@ -96,8 +82,7 @@ def agent_from(
     for name, width in (("input_resampler.pos_embed", llm_dim), ("output_resampler.pos_embed", token_dim)):
         if name not in complete:
             table = grid_positions(num_tokens, width)
-            complete[name] = StoredTensor(tuple(table.shape), lambda table=table: table)  # type: ignore[misc]
-    heads = AGENT_DEFAULTS["heads"] if heads is None else heads
+            complete[name] = StoredTensor(tuple(table.shape), table.detach)
     for width in (llm_dim, token_dim):
         if width % heads:
             raise ValueError(f"{source}: expected widths in multiples of {heads} heads, got {width}")

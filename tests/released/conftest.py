@@ -290,6 +290,9 @@ def write_llm(folder: Path, rows: int) -> State:
             "max_position_embeddings": 256,
             "rms_norm_eps": 1e-05,
             "rope_theta": 10000.0,
+            "rope_scaling": None,
+            "pretraining_tp": 1,
+            "transformers_version": "4.30.2",
             "tie_word_embeddings": False,
             "torch_dtype": "float32",
         },
@@ -305,9 +308,44 @@ def write_llm(folder: Path, rows: int) -> State:
     return state
 
 
+VERBOSE = {
+    "_attn_implementation_autoset": True,
+    "_name_or_path": "",
+    "architectures": None,
+    "bad_words_ids": None,
+    "chunk_size_feed_forward": 0,
+    "diversity_penalty": 0.0,
+    "id2label": {"0": "LABEL_0", "1": "LABEL_1"},
+    "is_decoder": False,
+    "label2id": {"LABEL_0": 0, "LABEL_1": 1},
+    "max_length": 20,
+    "num_beams": 1,
+    "output_hidden_states": False,
+    "pruned_heads": {},
+    "return_dict": True,
+    "task_specific_params": None,
+    "temperature": 1.0,
+    "tf_legacy_loss": False,
+    "tie_word_embeddings": True,
+    "tokenizer_class": None,
+    "torch_dtype": None,
+    "torchscript": False,
+    "use_bfloat16": False,
+}
+"""What configurations nested in others, as Magi's was, carried along in older versions of transformers."""
+
+
 def write_scheduler(folder: Path) -> None:
     settings = {
         "_class_name": "EulerDiscreteScheduler",
+        "_diffusers_version": "0.19.0.dev0",
+        "clip_sample": False,
+        "interpolation_type": "linear",
+        "sample_max_value": 1.0,
+        "set_alpha_to_one": False,
+        "skip_prk_steps": True,
+        "trained_betas": None,
+        "use_karras_sigmas": False,
         "beta_end": 0.012,
         "beta_schedule": "scaled_linear",
         "beta_start": 0.00085,
@@ -347,7 +385,9 @@ def write_release(folder: Path) -> Release:
     )
     vae.save_pretrained(generator / "vae")
     unet, projector = manga_unet(), resampler()
-    write_json(generator / "unet" / "config.json", UNET_CONFIG)
+    write_json(
+        generator / "unet" / "config.json", UNET_CONFIG | {"_class_name": "UNetMangaModel", "a_knob_of_theirs": 1}
+    )
     # Parameters, not only tensors, lie in the released pickle.
     pickled = unet | {"dialog_bbox_embedding": torch.nn.Parameter(unet["dialog_bbox_embedding"])}
     pickle_state(generator / "unet" / "pytorch_model.bin", pickled)
@@ -371,7 +411,7 @@ def write_release(folder: Path) -> Release:
     } | sizes
     write_json(
         generator / "magi_image_encoder" / "config.json",
-        magi_config | {"image_size": 32, "patch_size": 16, "mask_ratio": 0.75, "architectures": ["ViTMAEModel"]},
+        VERBOSE | magi_config | {"image_size": 32, "patch_size": 16, "mask_ratio": 0.75},
     )
     encoder = magi()
     pickle_state(generator / "magi_image_encoder" / "pytorch_model.bin", encoder)
