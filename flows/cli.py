@@ -60,6 +60,8 @@ app = typer.Typer(
 )
 data = typer.Typer(no_args_is_help=True, help="Look at the embedded data set.")
 app.add_typer(data, name="data")
+imports = typer.Typer(no_args_is_help=True, help="Convert weights of the original DiffSensei.")
+app.add_typer(imports, name="import")
 
 Preset = Annotated[str, typer.Option(help="tiny (CPU), small (one GPU) or paper (8 GPUs).")]
 Overrides = Annotated[
@@ -168,7 +170,11 @@ def generate(
     ],
     output: Annotated[Path, typer.Option(help="Folder for the pages.")],
     checkpoint: Annotated[
-        str, typer.Option(help="A bundle's folder, or `released` for the newest released one.")
+        str,
+        typer.Option(
+            help="A bundle's folder, the original release's (image_generator/, mllm/), or `released` for the newest "
+            "released here."
+        ),
     ] = "released",
     preset: Preset = "tiny",
     overrides: Overrides = None,
@@ -185,6 +191,57 @@ def generate(
 
     for page in draw_story(config, story, checkpoint, output):
         typer.echo(str(page))
+
+
+NewFolder = Annotated[Path, typer.Option(help="A new or empty folder.")]
+
+
+@imports.command("released", epilog="Example: diffsensei import released DiffSensei --output pipeline")
+def import_released(
+    folder: Annotated[Path, typer.Argument(help="The downloaded release: image_generator/ and mllm/.")],
+    output: NewFolder,
+    mllm: Annotated[bool, typer.Option(help="Convert the language model too (52 GB).")] = True,
+    lora_alpha: Annotated[float, typer.Option(help="Of LoRA in an agent file of one's own training.")] = 64.0,
+) -> None:
+    """The released folder to a pipeline's, which `diffsensei generate --checkpoint` takes."""
+    from tasks.importing import convert_released
+
+    convert_released(folder, output, mllm, lora_alpha)
+    typer.echo(str(output))
+
+
+@imports.command("checkpoint", epilog="Example: diffsensei import checkpoint step-250000/ckpt.pth --output stage1")
+def import_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(help="A ckpt.pth of the reference code, of any stage.")],
+    output: NewFolder,
+    preset: Preset = "paper",
+    overrides: Overrides = None,
+) -> None:
+    """A training checkpoint to the output of the stage that corresponds: unet/, resampler/ or adapter/.
+
+    The configuration's model section gives what tensors do not show; for stage 2, model.foundations.llm must be the
+    local folder of the language model that it started from.
+    """
+    config = load_preset(preset, overrides or ())
+    from tasks.importing import convert_checkpoint
+
+    for folder in convert_checkpoint(checkpoint, config, output):
+        typer.echo(str(folder))
+
+
+@imports.command(
+    "language-model", epilog="Example: diffsensei import language-model seed_x/llm --tokenizer tokenizer --output llm"
+)
+def import_language_model(
+    folder: Annotated[Path, typer.Argument(help="A Llama's folder: config.json and weights, whole or in shards.")],
+    tokenizer: Annotated[Path, typer.Option(help="Folder with tokenizer.json or tokenizer.model.")],
+    output: NewFolder,
+) -> None:
+    """A Llama and its tokenizer in one folder, for --set model.foundations.llm=FOLDER."""
+    from tasks.importing import convert_language_model
+
+    convert_language_model(folder, tokenizer, output)
+    typer.echo(str(output))
 
 
 @app.command(epilog="Example: diffsensei report --open")

@@ -56,7 +56,11 @@ def test_make_targets_and_deployments_exist():
 def test_commands_and_options_exist(command):
     words = shlex.split(command)
     options = [word for word in words if word.startswith("--")]
-    path = [word for word in words[1:3] if word in {"show", "plan", "run", "data", "preview", "report", "generate"}]
+    path = [
+        word
+        for word in words[1:3]
+        if word in {"show", "plan", "run", "data", "preview", "report", "generate", "import", "released"}
+    ]
     help_text = _diffsensei(*path, "--help").stdout
     assert [option for option in options if option not in help_text] == []
 

@@ -199,13 +199,21 @@ def load_dialog_detector(reference: str) -> DialogDetector:
 def fill_strictly(model: torch.nn.Module, state: dict[str, torch.Tensor], name: str) -> None:
     """Copy ``state`` into ``model``. Raises ValueError listing missing, unexpected and misshapen keys."""
     own = model.state_dict()
-    _refuse_keys(
+    refuse_keys(
         name,
         missing=own.keys() - state.keys(),
         unexpected=state.keys() - own.keys(),
         mismatched={key for key in own.keys() & state.keys() if own[key].shape != state[key].shape},
     )
     model.load_state_dict(state)
+
+
+def refuse_keys(name: str, *, missing: set[str], unexpected: set[str], mismatched: set[str]) -> None:
+    """Raises ValueError (one line, at most 8 names of a kind and their number) where any set is not empty."""
+    found = {"missing": missing, "unexpected": unexpected, "of another shape": mismatched}
+    wrong = [f"{len(keys)} {kind}: {_listed(keys)}" for kind, keys in found.items() if keys]
+    if wrong:
+        raise ValueError(f"{name}: keys {'; '.join(wrong)}")
 
 
 # ---------------------------------------------------------------- reading
@@ -233,7 +241,7 @@ def _model(model_class: Any, location: Location, **options: Any) -> Any:
             **options,
         ),
     )
-    _refuse_keys(
+    refuse_keys(
         location.reference,
         missing=set(info["missing_keys"]),
         unexpected=set(info["unexpected_keys"]),
@@ -312,13 +320,6 @@ def _checked(location: Location, load: Any) -> Any:
         raise ValueError(f"{location.reference}: cannot be loaded{hint} ({first})") from error
     except TypeError as error:
         raise ValueError(f"{location.reference}: its configuration does not fit ({error})") from error
-
-
-def _refuse_keys(name: str, *, missing: set[str], unexpected: set[str], mismatched: set[str]) -> None:
-    found = {"missing": missing, "unexpected": unexpected, "of another shape": mismatched}
-    wrong = [f"{len(keys)} {kind}: {_listed(keys)}" for kind, keys in found.items() if keys]
-    if wrong:
-        raise ValueError(f"{name}: keys {'; '.join(wrong)}")
 
 
 def _listed(keys: set[str]) -> str:

@@ -1,6 +1,7 @@
 """From a story file to pages: panels drawn at the size the model was trained for, placed, framed and lettered."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -22,17 +23,24 @@ PixelBox = tuple[int, int, int, int]
 
 
 def generate_story(
-    *, story: Path, pipeline: Path, sampling: SamplingConfig, panel_side: int, num_threads: int, output: Path
+    *,
+    story: Path,
+    pipeline: Path,
+    sampling: SamplingConfig,
+    panel_side: int,
+    num_threads: int,
+    output: Path,
+    load: Callable[[Path], DiffSenseiPipeline] = DiffSenseiPipeline.from_pretrained,
 ) -> list[Path]:
     """Draw ``story`` (a file, see `story`) with the pipeline saved in ``pipeline``; write ``output/page-001.png``...
 
     ``panel_side`` is the edge in pixels of the square whose area a panel is drawn with (64 for the tiny preset, 1024
-    for SDXL) before it is scaled to its place. Returns the files written. Raises ValueError for a story that cannot
-    be drawn.
+    for SDXL) before it is scaled to its place; ``load`` reads the pipeline, after the story. Returns the files written.
+    Raises ValueError for a story that cannot be drawn.
     """
     torch.set_num_threads(num_threads)
     plot = read_story(story)
-    drawer = DiffSenseiPipeline.from_pretrained(pipeline)
+    drawer = load(pipeline)
     if torch.cuda.is_available():
         drawer.to("cuda")
     requests = story_requests(plot, panel_side)

@@ -35,8 +35,8 @@ def encode_characters(clip: ImageEncoder, magi: ImageEncoder, images: list[NDArr
     if not images:
         clip_dim, magi_dim = feature_widths(clip, magi)
         patches = (clip.model.config.image_size // clip.model.config.patch_size) ** 2
-        device = clip.model.device
-        return torch.zeros(0, patches + 1, clip_dim, device=device), torch.zeros(0, magi_dim, device=device)
+        nothing = torch.zeros(0, device=clip.model.device, dtype=clip.model.dtype)
+        return nothing.new_zeros(0, patches + 1, clip_dim), nothing.new_zeros(0, magi_dim)
     pictures = [Image.fromarray(image).convert("RGB") for image in images]
     with torch.no_grad():
         clip_output = clip.model(_pixels(clip, pictures), output_hidden_states=True)

@@ -25,6 +25,16 @@ def test_shapes_for_images_of_any_size_and_for_none(image_encoders: tuple[Any, A
     assert no_cls.shape == (0, 12)
 
 
+def test_features_are_in_the_encoders_precision(image_encoders: tuple[Any, Any]) -> None:
+    """Also those of no images, which guidance's negative branch asks for."""
+    clip, magi = (copy.deepcopy(encoder) for encoder in image_encoders)
+    for encoder in (clip, magi):
+        encoder.model.to(torch.bfloat16)
+    for images in (drawings(), []):
+        clip_tokens, magi_cls = encode_characters(clip, magi, images)
+        assert clip_tokens.dtype == magi_cls.dtype == torch.bfloat16
+
+
 def test_the_same_whatever_the_batch_and_the_global_generator(image_encoders: tuple[Any, Any]) -> None:
     clip_tokens, magi_cls = encode_characters(*image_encoders, drawings())
     torch.manual_seed(123)

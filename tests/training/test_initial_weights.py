@@ -96,3 +96,31 @@ def test_a_saved_unet_is_read_and_checked_against_the_features(tmp_path: Path) -
         assert torch.equal(loaded.state_dict()[name], tensor)
     with pytest.raises(ValueError, match="expected cross_attention_dim 32"):
         initial_unet(str(tmp_path / "unet"), CONFIG, **WIDTHS | {"cross_attention_dim": 32})
+
+
+NUMBERED = (
+    *(f"down_blocks.1.attentions.0.transformer_blocks.{block}" for block in range(1)),
+    *(f"down_blocks.2.attentions.0.transformer_blocks.{block}" for block in range(2)),
+    *(f"up_blocks.0.attentions.{module}.transformer_blocks.{block}" for module in range(2) for block in range(2)),
+    *(f"up_blocks.1.attentions.{module}.transformer_blocks.0" for module in range(2)),
+    *(f"mid_block.attentions.0.transformer_blocks.{block}" for block in range(2)),
+)
+"""Transformer blocks as IP-Adapter counts them; the network itself runs the middle before the upper ones."""
+
+
+def test_layers_are_numbered_down_up_middle(tmp_path: Path) -> None:
+    """Shapes alone would not tell: here every file entry holds its own number."""
+    unet, extractor = manga_unet(), resampler()
+    state = ip_adapter(unet, extractor)
+    for index, block in enumerate(NUMBERED):
+        for matrix in ("to_k_ip", "to_v_ip"):
+            name = f"ip_adapter.{2 * index + 1}.{matrix}.weight"
+            shape = unet.get_submodule(f"{block}.attn2").to_k.weight.shape
+            state[name] = torch.full(shape, float(index))
+    assert len(NUMBERED) == sum(name.endswith("attn2.processor") for name in unet.attn_processors)
+    save_file(state, tmp_path / "ip.safetensors")
+    start_from_ip_adapter(str(tmp_path / "ip.safetensors"), unet, extractor)
+    weights = unet.state_dict()
+    for index, block in enumerate(NUMBERED):
+        for matrix in ("to_k_ip", "to_v_ip"):
+            assert weights[f"{block}.attn2.processor.{matrix}.weight"].unique().tolist() == [index], block
