@@ -121,7 +121,14 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             name="features",
             version=1,
             entry="diffsensei.training.features:encode_features",
-            config=_foundations("vae") | texts | images | {"buckets": "data.buckets", "cache": "data.cache"},
+            config={
+                "buckets": "data.buckets",
+                "cache": "data.cache",
+                "magi_patches": "model.fidelity.magi_patches",
+                **_foundations("vae"),
+                **texts,
+                **images,
+            },
             pace=threads,
             inputs={"panels": "panels"},
             resources=_compute(config),
@@ -153,6 +160,8 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             entry="diffsensei.training.stages:stage1",
             config={
                 "stage": "training.stage1",
+                "layout": "model.layout",
+                "fidelity": "model.fidelity",
                 "resampler": "model.resampler",
                 "ip_adapter": "model.foundations.ip_adapter",
                 "conditioning": "data.conditioning",
@@ -173,6 +182,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             entry="diffsensei.training.stages:stage2",
             config={
                 "stage": "training.stage2",
+                "fidelity": "model.fidelity",
                 "adapter": "model.adapter",
                 "conditioning": "data.conditioning",
                 **_foundations("llm"),

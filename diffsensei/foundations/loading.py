@@ -8,7 +8,7 @@ gradients, in float32 whatever precision they are stored in (``dtype`` asks for 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKL
@@ -110,8 +110,14 @@ def load_clip_image_encoder(reference: str, dtype: torch.dtype = torch.float32) 
     )
 
 
-def load_magi_image_encoder(reference: str, dtype: torch.dtype = torch.float32) -> ImageEncoder:
-    """Magi's crop encoder, a ViT-MAE that sees every patch (mask ratio 0).
+MAGI_PATCHES: dict[str, dict[str, float]] = {"all": {"mask_ratio": 0.0}, "masked": {}}
+"""What replaces values of the encoder's own configuration, by `FidelityConfig.magi_patches`."""
+
+
+def load_magi_image_encoder(
+    reference: str, dtype: torch.dtype = torch.float32, patches: Literal["all", "masked"] = "all"
+) -> ImageEncoder:
+    """Magi's crop encoder, a ViT-MAE that sees every patch, or with ``patches`` masked hides the share it was built to.
 
     Reads a plain ViTMAE folder, or Magi's own layout, where the encoder lies under a prefix of one large checkpoint and
     its configuration and preprocessing inside the top-level configuration.
@@ -120,11 +126,12 @@ def load_magi_image_encoder(reference: str, dtype: torch.dtype = torch.float32) 
     config = _read_config(location)
     if "crop_embedding_model_config" not in config:
         return ImageEncoder(
-            _model(ViTMAEModel, location, mask_ratio=0.0, dtype=dtype), _processor(ViTImageProcessorPil, location)
+            _model(ViTMAEModel, location, dtype=dtype, **MAGI_PATCHES[patches]),
+            _processor(ViTImageProcessorPil, location),
         )
     state = _read_state(location)
     state = {key.removeprefix(_MAGI_PREFIX): value for key, value in state.items() if key.startswith(_MAGI_PREFIX)}
-    magi = ViTMAEConfig(**config["crop_embedding_model_config"] | {"mask_ratio": 0.0})
+    magi = ViTMAEConfig(**config["crop_embedding_model_config"] | MAGI_PATCHES[patches])
     # Through from_pretrained, because the library's own names differ from those checkpoints are stored under.
     model = _model(ViTMAEModel, location, config=magi, state_dict=state, dtype=dtype)
     preprocessing = config["crop_embedding_image_preprocessing_config"]

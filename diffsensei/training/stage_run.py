@@ -80,10 +80,12 @@ class StageRun:
     def _panel_set(self) -> PanelSet:
         return PanelSet(self._folder)
 
-    def read_panels(self, min_reference_side: int) -> TrainingPanels:
+    def read_panels(
+        self, min_reference_side: int = 0, boxes: Literal["corrected", "uncropped"] = "corrected"
+    ) -> TrainingPanels:
         """The training panels; ValueError when the features were made of other ones."""
         panels = read_training_panels(
-            self._folder, self.moments.panel_buckets, self.moments.buckets, min_reference_side
+            self._folder, self.moments.panel_buckets, self.moments.buckets, min_reference_side, boxes
         )
         if captions_digest(panels.captions) != self._index.captions_sha256:
             raise ValueError(f"{self._features} holds the features of another panel set; run stage features again")
@@ -101,12 +103,14 @@ class StageRun:
             encoder.model.to(self._accelerator.device)
         return EncodedText(encoders, panels.captions)
 
-    def characters(self, clip_reference: str, magi_reference: str) -> CharacterFeatures:
+    def characters(
+        self, clip_reference: str, magi_reference: str, magi_patches: Literal["all", "masked"]
+    ) -> CharacterFeatures:
         """Stored character features, or the encoders named."""
         if self._index.characters:
             return StoredCharacters(self._features, self._index)
         clip = load_clip_image_encoder(clip_reference, dtype=self.low_precision)
-        magi = load_magi_image_encoder(magi_reference, dtype=self.low_precision)
+        magi = load_magi_image_encoder(magi_reference, dtype=self.low_precision, patches=magi_patches)
         clip.model.to(self._accelerator.device)
         magi.model.to(self._accelerator.device)
         return EncodedCharacters(clip, magi, self._panel_set)

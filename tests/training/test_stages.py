@@ -47,23 +47,25 @@ def run_pretrain(world: Any, experiment: Any, root: Path, **more: Any) -> Path:
 
 def run_stage1(world: Any, experiment: Any, root: Path, pretrained: Path, **more: Any) -> Path:
     stage1(
-        resampler=experiment.model.resampler,
         ip_adapter="none",
-        conditioning=experiment.data.conditioning,
         pretrain=pretrained,
         **world.named(*TEXT, *IMAGES),
-        **common(world, root, stage=experiment.training.stage1) | more,
+        **common(world, root, stage=experiment.training.stage1)
+        | {"resampler": experiment.model.resampler, "layout": experiment.model.layout}
+        | {"fidelity": experiment.model.fidelity, "conditioning": experiment.data.conditioning}
+        | more,
     )
     return root / "output"
 
 
 def run_stage2(world: Any, experiment: Any, root: Path, generator: Path, **more: Any) -> Path:
     stage2(
-        adapter=experiment.model.adapter,
         conditioning=experiment.data.conditioning,
         stage1=generator,
         **world.named(*TEXT, *IMAGES, "llm"),
-        **common(world, root, stage=experiment.training.stage2) | more,
+        **common(world, root, stage=experiment.training.stage2)
+        | {"adapter": experiment.model.adapter, "fidelity": experiment.model.fidelity}
+        | more,
     )
     return root / "output"
 
@@ -156,6 +158,7 @@ def test_encoders_in_the_loop_train_like_stored_features(
         **world.named("vae", *TEXT, *IMAGES),
         buckets=experiment.data.buckets,
         cache=CacheConfig(text=False, characters=False),
+        magi_patches="all",
         num_threads=1,
         panels=world.panels,
         workspace=tmp_path / "workspace",
