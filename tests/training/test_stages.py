@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffsensei.config.schema import CacheConfig
+from diffsensei.config.schema import REFERENCE, CacheConfig, LayoutConfig
 from diffsensei.foundations.loading import load_llm
 from diffsensei.models.identity_adapter import load_adapter
 from diffsensei.models.resampler import Resampler
@@ -138,6 +138,42 @@ def test_stage2_trains_the_adapter_and_nothing_else(
         + weights.rec_loss_scale * metrics["train/rec_loss"]
     )
     assert metrics["train/loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_ablations_are_recorded_in_what_stage1_writes_and_stage2_goes_on_from_there(
+    world: Any, experiment: Any, pretrained: Path, tmp_path: Path
+) -> None:
+    """Table 3's alternatives, LoRA, and the reference's ways, all at once."""
+    choices = {
+        "stage": experiment.training.stage1.replaced(steps=2, trained="lora", lora_rank=2, lora_alpha=2.0),
+        "layout": LayoutConfig(characters="fourier", dialogs="fourier"),
+        "resampler": experiment.model.resampler.replaced(magi=False),
+        "fidelity": REFERENCE,
+        "conditioning": experiment.data.conditioning,
+    }
+    generator = run_stage1(world, experiment, tmp_path / "stage1", pretrained, **choices)
+    network = load_unet(generator / "unet")
+    assert network.config["manga_conditions"] == {
+        "num_queries": 4,
+        "max_characters": 4,
+        "mask": "reference",
+        "characters": "fourier",
+        "dialogs": "fourier",
+    }
+    before, after = load_unet(pretrained / "unet").state_dict(), network.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {
+        name
+        for name in before
+        if name.rsplit(".", 1)[0].endswith(("to_q", "to_k", "to_v", "to_out.0")) and not name.endswith("bias")
+    }
+    extractor = Resampler.from_pretrained(generator / "resampler")
+    recorded = {name: extractor.config[name] for name in ("magi", "magi_patches", "empty_slots")}
+    assert recorded == {"magi": False, "magi_patches": "masked", "empty_slots": "resampled"}
+    assert not any("magi" in name for name in extractor.state_dict())
+    stage = experiment.training.stage2.replaced(steps=1)
+    output = run_stage2(world, experiment, tmp_path / "stage2", generator, stage=stage, fidelity=REFERENCE)
+    assert (output / "adapter" / "config.json").is_file()
 
 
 def test_the_same_run_twice_gives_the_same_weights(
