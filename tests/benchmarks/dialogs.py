@@ -22,7 +22,7 @@ def cases() -> Iterator[Case]:
         boxes = torch.rand(batch, DIALOGS, 2, 2, generator=generator).sort(dim=2).values.flatten(2)
         embedding = torch.randn(CHANNELS, generator=generator, requires_grad=True)
         yield Case(
-            name=f"dialog embedding, forward and backward, {pixels} px, batch {batch}",
+            name=f"dialog embedding with gradients, {pixels} px, batch {batch}",
             check=partial(_check, features, boxes, embedding),
             plain=partial(_gradients, add_dialog_embedding, features, boxes, embedding),
             ours=partial(_gradients, _ours, features, boxes, embedding),

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+LEAST_S = 0.02
+
 
 @dataclass(frozen=True)
 class Case:
@@ -34,14 +36,14 @@ class Ratio:
 
 
 def measure(case: Case, repeats: int) -> Ratio:
-    """Time ``case`` after checking it, which also warms both sides up. The fast side runs for at least a millisecond
-    a repeat."""
+    """Time ``case`` after checking it. Each side is called over and over for at least `LEAST_S` a repeat, so that both
+    are warm."""
     case.check()
-    loops = max(1, round(1e-3 / max(_seconds(case.ours, 1), 1e-7)))
+    loops = [max(1, round(LEAST_S / _seconds(call, 3))) for call in (case.plain, case.ours)]
     plain, ours = [], []
     for _ in range(repeats):
-        plain.append(_seconds(case.plain, 1))
-        ours.append(_seconds(case.ours, loops))
+        plain.append(_seconds(case.plain, loops[0]))
+        ours.append(_seconds(case.ours, loops[1]))
     ratios = [a / b for a, b in zip(plain, ours, strict=True)]
     low, _, high = statistics.quantiles(ratios, n=4)
     return Ratio(statistics.median(plain), statistics.median(ours), low, high)
