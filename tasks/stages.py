@@ -114,7 +114,10 @@ def _training(config: ExperimentConfig) -> list[Stage]:
         "mixed_precision": "training.mixed_precision",
     }
     threads = {"num_threads": config.runtime.num_threads}
-    pace = threads | {"log_every_steps": config.runtime.log_every_steps}
+    pace = threads | {
+        "log_every_steps": config.runtime.log_every_steps,
+        "gradient_checkpointing": config.runtime.gradient_checkpointing,
+    }
     data = {"panels": "panels", "features": "features"}
     return [
         PacedStage(

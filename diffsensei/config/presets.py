@@ -171,7 +171,7 @@ def tiny() -> ExperimentConfig:
             confidence=0.95,
         ),
         release=ReleaseConfig(name="diffsensei-tiny", version="0.1.0", licence="apache-2.0"),
-        runtime=RuntimeConfig(num_threads=2, dask_workers=2, log_every_steps=10),
+        runtime=RuntimeConfig(num_threads=2, dask_workers=2, log_every_steps=10, gradient_checkpointing="none"),
     )
 
 
@@ -282,7 +282,7 @@ def small() -> ExperimentConfig:
             confidence=0.95,
         ),
         release=ReleaseConfig(name="diffsensei-small", version="0.1.0", licence="apache-2.0"),
-        runtime=RuntimeConfig(num_threads=8, dask_workers=8, log_every_steps=50),
+        runtime=RuntimeConfig(num_threads=8, dask_workers=8, log_every_steps=50, gradient_checkpointing="none"),
     )
 
 
@@ -410,13 +410,14 @@ def paper() -> ExperimentConfig:
             confidence=0.95,
         ),
         release=ReleaseConfig(name="diffsensei", version="1.0.0", licence="other"),
-        runtime=RuntimeConfig(num_threads=16, dask_workers=16, log_every_steps=50),
+        runtime=RuntimeConfig(num_threads=16, dask_workers=16, log_every_steps=50, gradient_checkpointing="llm"),
     )
 
 
 PRESETS: dict[str, Callable[[], ExperimentConfig]] = {"tiny": tiny, "small": small, "paper": paper}
 
 PAPER_SOURCES: dict[str, str] = {
+    "seed": "reference config: 0",
     "data.split.eval_pages_per_series": "paper sec. 3.2: 2 pages of each of 48 series; the page list is unpublished",
     "data.validation.min_panel_side": "paper sec. 3.2: panels of 64 to 2048 px",
     "data.buckets.tiers": "reference code: size buckets of 256, 512 and 1024 px",
@@ -466,12 +467,16 @@ PAPER_SOURCES: dict[str, str] = {
     "model.fidelity.empty_slots": "as in the reference's training; its inference resamples zero features",
     "training.pretrain.steps": "paper sec. 5.1: 10k (the reference config says 100k)",
     "training.pretrain.learning_rate": "reference config t2i",
+    "training.pretrain.warmup_steps": "reference code: constant rate",
+    "training.pretrain.checkpoint_every_steps": "ours: the reference config says 10k and saves no optimizer",
     "training.pretrain.weight_decay": "reference code: AdamW default on everything",
     "training.pretrain.max_grad_norm": "reference code: no clipping",
     "training.pretrain.global_batch_size": "paper sec. 5.1: 8 to 64 by size",
     "training.pretrain.micro_batch_size": "reference config: 8, 2, 1 per GPU",
     "training.stage1.steps": "paper sec. 5.1: 250k (the reference config says 400k)",
     "training.stage1.learning_rate": "paper sec. 5.1: 1e-5",
+    "training.stage1.warmup_steps": "reference code: constant rate",
+    "training.stage1.checkpoint_every_steps": "ours: the reference config says 10k and saves no optimizer",
     "training.stage1.weight_decay": "reference code: AdamW default on everything",
     "training.stage1.max_grad_norm": "reference code: no clipping",
     "training.stage1.global_batch_size": "paper sec. 5.1: 8 to 64 by size",
@@ -482,12 +487,14 @@ PAPER_SOURCES: dict[str, str] = {
     "training.stage2.steps": "paper sec. 5.1: 20k (the reference config says 100k)",
     "training.stage2.learning_rate": "reference config: 1e-4",
     "training.stage2.warmup_steps": "reference config says 100, its constant schedule ignores it",
+    "training.stage2.checkpoint_every_steps": "ours: the reference config says 5k and saves no optimizer",
     "training.stage2.weight_decay": "reference code: AdamW default on everything",
     "training.stage2.max_grad_norm": "reference code: no clipping",
     "training.stage2.global_batch_size": "paper sec. 5.1: 8 to 128 by size",
     "training.stage2.micro_batch_size": "reference config: 16, 4, 1 per GPU",
     "training.num_processes": "paper sec. 5.1: 8 A100-80G",
     "training.mixed_precision": "reference config: bf16",
+    "runtime.gradient_checkpointing": "reference code: the language model's only",
     "sampling.steps": "reference demo: 30",
     "sampling.guidance_scale": "reference demo: 7.5",
     "sampling.character_scale": "reference demo ip_scale 0.6",

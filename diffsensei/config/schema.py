@@ -340,6 +340,8 @@ class RuntimeConfig(Config):
     """CPU threads of a compute job."""
     dask_workers: PositiveInt
     log_every_steps: PositiveInt
+    gradient_checkpointing: Literal["none", "llm", "all"] = "none"
+    """Networks whose activations are computed again in the backward pass: less memory, a third more time."""
 
 
 class ExperimentConfig(Config):

@@ -8,7 +8,9 @@ from typing import Literal
 
 import torch
 from accelerate import Accelerator
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
+from transformers import LlamaForCausalLM
 
 from diffsensei.config.schema import TrainStageConfig
 from diffsensei.data.panel_set import PanelSet
@@ -31,6 +33,7 @@ from diffsensei.training.metrics import PANELS_PER_S
 from diffsensei.training.trainer import Batches, TrainableStage, train
 
 Precision = Literal["no", "bf16"]
+Checkpointing = Literal["none", "llm", "all"]
 
 
 class StageRun:
@@ -114,6 +117,15 @@ class StageRun:
         clip.model.to(self._accelerator.device)
         magi.model.to(self._accelerator.device)
         return EncodedCharacters(clip, magi, self._panel_set)
+
+    def recompute(
+        self, networks: Checkpointing, *, unet: UNet2DConditionModel, llm: LlamaForCausalLM | None = None
+    ) -> None:
+        """Keep no activations of those ``networks`` for the backward pass (gradient checkpointing)."""
+        if networks == "all":
+            unet.enable_gradient_checkpointing()
+        if networks != "none" and llm is not None:
+            llm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
     def fit(self, objective: nn.Module, batches: Batches, log_every_steps: int) -> None:
         """Train ``objective``; the main process then writes ``training.json`` and ``logs/``."""

@@ -6,7 +6,8 @@ formats inference loads, ``training.json``, and under ``logs/`` the metrics and 
 Arguments common to all, and the configuration they come from:
 ``stage`` training.<stage>; ``text_encoder``, ``text_encoder_2``, ``clip_image_encoder``, ``magi_image_encoder``
 model.foundations.* (used only where the cache is off); ``seed`` seed; ``num_processes``, ``mixed_precision``
-training.*; ``num_threads``, ``log_every_steps`` runtime.*. ``panels`` and ``features`` are the outputs of those stages.
+training.*; ``num_threads``, ``log_every_steps``, ``gradient_checkpointing`` runtime.*. ``panels`` and ``features`` are
+the outputs of those stages.
 """
 
 from pathlib import Path
@@ -31,7 +32,7 @@ from diffsensei.training.batch import CaptionedBatches, ConditionedBatches
 from diffsensei.training.identity_adapter import IdentityAdapterObjective
 from diffsensei.training.image_generator import ImageGeneratorObjective
 from diffsensei.training.initial_weights import initial_unet, start_from_ip_adapter
-from diffsensei.training.stage_run import Precision, StageRun
+from diffsensei.training.stage_run import Checkpointing, Precision, StageRun
 from diffsensei.training.t2i import TextToImageObjective
 from diffsensei.training.trained_parameters import merge_lora, select_trained
 
@@ -49,6 +50,7 @@ def pretrain(
     mixed_precision: Precision,
     num_threads: int,
     log_every_steps: int,
+    gradient_checkpointing: Checkpointing,
     panels: Path,
     features: Path,
     workspace: Path,
@@ -81,6 +83,7 @@ def pretrain(
         cross_attention_dim=tokens.shape[-1],
         pooled_dim=pooled.shape[-1],
     )
+    run.recompute(gradient_checkpointing, unet=network)
     batches = CaptionedBatches(run.plan(), training_panels, run.moments, text, caption_drop_rate)
     run.fit(TextToImageObjective(network, run.moments.scaling_factor), batches, log_every_steps)
     if run.is_main:
@@ -104,6 +107,7 @@ def stage1(
     mixed_precision: Precision,
     num_threads: int,
     log_every_steps: int,
+    gradient_checkpointing: Checkpointing,
     panels: Path,
     features: Path,
     pretrain: Path,
@@ -151,6 +155,7 @@ def stage1(
     )
     start_from_ip_adapter(ip_adapter, network, extractor)
     select_trained(network, stage)
+    run.recompute(gradient_checkpointing, unet=network)
     batches = ConditionedBatches(
         run.plan(), training_panels, run.moments, text, characters, conditioning, with_targets=False
     )
@@ -177,6 +182,7 @@ def stage2(
     mixed_precision: Precision,
     num_threads: int,
     log_every_steps: int,
+    gradient_checkpointing: Checkpointing,
     panels: Path,
     features: Path,
     stage1: Path,
@@ -214,6 +220,7 @@ def stage2(
         num_queries=extractor.config["num_queries"],
         token_dim=network.config["cross_attention_dim"],
     )
+    run.recompute(gradient_checkpointing, unet=network, llm=language_model.model)
     batches = ConditionedBatches(
         run.plan(), training_panels, run.moments, text, characters, conditioning, with_targets=True
     )
