@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-fast check format clean
+.PHONY: help install demo test test-fast bench check format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ test: install  ## every test
 
 test-fast: install  ## the tests that take seconds
 	$(BIN)/python -m pytest -m "not slow"
+
+bench: install  ## how much faster than the plain way: one table of ratios
+	@$(BIN)/python -m tests.benchmarks
 
 check: install  ## style, types, direction of imports
 	$(BIN)/ruff check .

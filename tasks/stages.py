@@ -99,14 +99,24 @@ def _training(config: ExperimentConfig) -> list[Stage]:
         "mixed_precision": "training.mixed_precision",
     }
     threads = {"num_threads": config.runtime.num_threads}
-    pace = threads | {"log_every_steps": config.runtime.log_every_steps}
+    pace = threads | {
+        "log_every_steps": config.runtime.log_every_steps,
+        "gradient_checkpointing": config.runtime.gradient_checkpointing,
+    }
     data = {"panels": "panels", "features": "features"}
     return [
         Stage(
             name="features",
             version=1,
             entry="diffsensei.training.features:encode_features",
-            config=_foundations("vae") | texts | images | {"buckets": "data.buckets", "cache": "data.cache"},
+            config={
+                "buckets": "data.buckets",
+                "cache": "data.cache",
+                "magi_patches": "model.fidelity.magi_patches",
+                **_foundations("vae"),
+                **texts,
+                **images,
+            },
             pace=threads,
             inputs={"panels": "panels"},
             resources=_compute(config),
@@ -138,6 +148,8 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             entry="diffsensei.training.stages:stage1",
             config={
                 "stage": "training.stage1",
+                "layout": "model.layout",
+                "fidelity": "model.fidelity",
                 "resampler": "model.resampler",
                 "ip_adapter": "model.foundations.ip_adapter",
                 "conditioning": "data.conditioning",
@@ -158,6 +170,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             entry="diffsensei.training.stages:stage2",
             config={
                 "stage": "training.stage2",
+                "fidelity": "model.fidelity",
                 "adapter": "model.adapter",
                 "conditioning": "data.conditioning",
                 **_foundations("llm"),

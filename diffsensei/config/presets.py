@@ -6,6 +6,7 @@
 from collections.abc import Callable
 
 from diffsensei.config.schema import (
+    CORRECTED,
     BucketConfig,
     CacheConfig,
     ConditioningConfig,
@@ -14,8 +15,10 @@ from diffsensei.config.schema import (
     EvaluationConfig,
     ExperimentConfig,
     Foundations,
+    GeneratorStageConfig,
     IdentityAdapterConfig,
     JudgeConfig,
+    LayoutConfig,
     MangaZeroSource,
     ModelConfig,
     ReleaseConfig,
@@ -98,7 +101,7 @@ def tiny() -> ExperimentConfig:
                 attention_head_dim=(2, 4),
                 addition_time_embed_dim=32,
             ),
-            resampler=ResamplerConfig(dim=128, depth=2, heads=4, head_dim=32, num_queries=4),
+            resampler=ResamplerConfig(dim=128, depth=2, heads=4, head_dim=32, num_queries=4, magi=True),
             adapter=IdentityAdapterConfig(
                 lora_rank=8,
                 lora_alpha=8.0,
@@ -108,7 +111,11 @@ def tiny() -> ExperimentConfig:
                 lm_loss_scale=1.0,
                 rec_loss_scale=6.0,
                 diffusion_loss_scale=1.0,
+                train_norms=True,
+                train_image_tokens=True,
             ),
+            layout=LayoutConfig(characters="mask", dialogs="mask"),
+            fidelity=CORRECTED,
         ),
         training=TrainingConfig(
             pretrain=TrainStageConfig(
@@ -122,7 +129,7 @@ def tiny() -> ExperimentConfig:
                 micro_batch_size=(16,),
                 checkpoint_every_steps=50,
             ),
-            stage1=TrainStageConfig(
+            stage1=GeneratorStageConfig(
                 steps=1100,
                 learning_rate=7e-4,
                 warmup_steps=30,
@@ -132,6 +139,7 @@ def tiny() -> ExperimentConfig:
                 global_batch_size=(16,),
                 micro_batch_size=(16,),
                 checkpoint_every_steps=50,
+                trained="full",
             ),
             stage2=TrainStageConfig(
                 steps=200,
@@ -166,7 +174,7 @@ def tiny() -> ExperimentConfig:
             confidence=0.95,
         ),
         release=ReleaseConfig(name="diffsensei-tiny", version="0.1.0", licence="apache-2.0"),
-        runtime=RuntimeConfig(num_threads=2, dask_workers=2, log_every_steps=10),
+        runtime=RuntimeConfig(num_threads=2, dask_workers=2, log_every_steps=10, gradient_checkpointing="none"),
     )
 
 
@@ -207,7 +215,7 @@ def small() -> ExperimentConfig:
                 attention_head_dim=(4, 8, 12),
                 addition_time_embed_dim=64,
             ),
-            resampler=ResamplerConfig(dim=256, depth=4, heads=8, head_dim=32, num_queries=16),
+            resampler=ResamplerConfig(dim=256, depth=4, heads=8, head_dim=32, num_queries=16, magi=True),
             adapter=IdentityAdapterConfig(
                 lora_rank=16,
                 lora_alpha=16.0,
@@ -217,7 +225,11 @@ def small() -> ExperimentConfig:
                 lm_loss_scale=1.0,
                 rec_loss_scale=6.0,
                 diffusion_loss_scale=1.0,
+                train_norms=True,
+                train_image_tokens=True,
             ),
+            layout=LayoutConfig(characters="mask", dialogs="mask"),
+            fidelity=CORRECTED,
         ),
         training=TrainingConfig(
             pretrain=TrainStageConfig(
@@ -231,7 +243,7 @@ def small() -> ExperimentConfig:
                 micro_batch_size=(128, 64),
                 checkpoint_every_steps=1_000,
             ),
-            stage1=TrainStageConfig(
+            stage1=GeneratorStageConfig(
                 steps=10_000,
                 learning_rate=2e-4,
                 warmup_steps=200,
@@ -241,6 +253,7 @@ def small() -> ExperimentConfig:
                 global_batch_size=(128, 64),
                 micro_batch_size=(128, 64),
                 checkpoint_every_steps=1_000,
+                trained="full",
             ),
             stage2=TrainStageConfig(
                 steps=2_000,
@@ -275,7 +288,7 @@ def small() -> ExperimentConfig:
             confidence=0.95,
         ),
         release=ReleaseConfig(name="diffsensei-small", version="0.1.0", licence="apache-2.0"),
-        runtime=RuntimeConfig(num_threads=8, dask_workers=8, log_every_steps=50),
+        runtime=RuntimeConfig(num_threads=8, dask_workers=8, log_every_steps=50, gradient_checkpointing="none"),
     )
 
 
@@ -325,7 +338,7 @@ def paper() -> ExperimentConfig:
                 attention_head_dim=(5, 10, 20),
                 addition_time_embed_dim=256,
             ),
-            resampler=ResamplerConfig(dim=1280, depth=4, heads=20, head_dim=64, num_queries=16),
+            resampler=ResamplerConfig(dim=1280, depth=4, heads=20, head_dim=64, num_queries=16, magi=True),
             adapter=IdentityAdapterConfig(
                 lora_rank=64,
                 lora_alpha=64.0,
@@ -335,7 +348,11 @@ def paper() -> ExperimentConfig:
                 lm_loss_scale=1.0,
                 rec_loss_scale=6.0,
                 diffusion_loss_scale=1.0,
+                train_norms=True,
+                train_image_tokens=True,
             ),
+            layout=LayoutConfig(characters="mask", dialogs="mask"),
+            fidelity=CORRECTED,
         ),
         training=TrainingConfig(
             pretrain=TrainStageConfig(
@@ -349,7 +366,7 @@ def paper() -> ExperimentConfig:
                 micro_batch_size=(8, 2, 1),
                 checkpoint_every_steps=1_000,
             ),
-            stage1=TrainStageConfig(
+            stage1=GeneratorStageConfig(
                 steps=250_000,
                 learning_rate=1e-5,
                 warmup_steps=0,
@@ -359,6 +376,7 @@ def paper() -> ExperimentConfig:
                 global_batch_size=(64, 16, 8),
                 micro_batch_size=(8, 2, 1),
                 checkpoint_every_steps=5_000,
+                trained="full",
             ),
             stage2=TrainStageConfig(
                 steps=20_000,
@@ -381,6 +399,8 @@ def paper() -> ExperimentConfig:
             adapter_blend=0.4,
             negative_prompt=DEMO_NEGATIVE_PROMPT,
             batch_size=16,
+            min_side=64,
+            max_side=2048,
         ),
         evaluation=EvaluationConfig(
             judges=JudgeConfig(
@@ -399,13 +419,14 @@ def paper() -> ExperimentConfig:
             confidence=0.95,
         ),
         release=ReleaseConfig(name="diffsensei", version="1.0.0", licence="other"),
-        runtime=RuntimeConfig(num_threads=16, dask_workers=16, log_every_steps=50),
+        runtime=RuntimeConfig(num_threads=16, dask_workers=16, log_every_steps=50, gradient_checkpointing="llm"),
     )
 
 
 PRESETS: dict[str, Callable[[], ExperimentConfig]] = {"tiny": tiny, "small": small, "paper": paper}
 
 PAPER_SOURCES: dict[str, str] = {
+    "seed": "reference config: 0",
     "data.split.eval_pages_per_series": "paper sec. 3.2: 2 pages of each of 48 series; the page list is unpublished",
     "data.validation.min_panel_side": "paper sec. 3.2: panels of 64 to 2048 px",
     "data.buckets.tiers": "reference code: size buckets of 256, 512 and 1024 px",
@@ -436,6 +457,7 @@ PAPER_SOURCES: dict[str, str] = {
     "model.resampler.heads": "reference config: released Resampler",
     "model.resampler.head_dim": "reference config: released Resampler",
     "model.resampler.num_queries": "reference config: 16 tokens per character",
+    "model.resampler.magi": "paper sec. 4.1, Table 3",
     "model.adapter.lora_rank": "paper sec. 5.1: LoRA rank 64",
     "model.adapter.lora_alpha": "reference config: alpha 64",
     "model.adapter.lora_dropout": "reference config: dropout 0.05",
@@ -444,9 +466,19 @@ PAPER_SOURCES: dict[str, str] = {
     "model.adapter.lm_loss_scale": "paper sec. 4.2 and reference config: 1.0",
     "model.adapter.rec_loss_scale": "paper sec. 4.2: 6.0 (the reference's training ignores it)",
     "model.adapter.diffusion_loss_scale": "reference config mllm_loss_weight 1: equal weight",
+    "model.adapter.train_norms": "reference code (the paper names LoRA and the resamplers only)",
+    "model.adapter.train_image_tokens": "reference code trains all rows of embedding and head; only these are new",
+    "model.layout.characters": "paper sec. 4.1, Table 3: masked cross-attention",
+    "model.layout.dialogs": "paper sec. 4.1, Table 3: dialog embedding",
+    "model.fidelity.mask": "paper eq. 2 on the true grid; the reference's quirks are the value reference",
+    "model.fidelity.boxes": "ours: the reference leaves boxes as they were before the crop",
+    "model.fidelity.magi_patches": "as Magi's own code; the reference leaves ViT-MAE's random masking on",
+    "model.fidelity.empty_slots": "as in the reference's training; its inference resamples zero features",
     "training.pretrain.steps": "paper sec. 5.1: 10k (the reference config says 100k)",
     "training.pretrain.learning_rate": "reference config t2i",
     "training.pretrain.decay_steps": "reference code: constant schedule",
+    "training.pretrain.warmup_steps": "reference code: constant rate",
+    "training.pretrain.checkpoint_every_steps": "ours: the reference config says 10k and saves no optimizer",
     "training.pretrain.weight_decay": "reference code: AdamW default on everything",
     "training.pretrain.max_grad_norm": "reference code: no clipping",
     "training.pretrain.global_batch_size": "paper sec. 5.1: 8 to 64 by size",
@@ -454,25 +486,34 @@ PAPER_SOURCES: dict[str, str] = {
     "training.stage1.steps": "paper sec. 5.1: 250k (the reference config says 400k)",
     "training.stage1.learning_rate": "paper sec. 5.1: 1e-5",
     "training.stage1.decay_steps": "reference code: constant schedule",
+    "training.stage1.warmup_steps": "reference code: constant rate",
+    "training.stage1.checkpoint_every_steps": "ours: the reference config says 10k and saves no optimizer",
     "training.stage1.weight_decay": "reference code: AdamW default on everything",
     "training.stage1.max_grad_norm": "reference code: no clipping",
     "training.stage1.global_batch_size": "paper sec. 5.1: 8 to 64 by size",
     "training.stage1.micro_batch_size": "reference config: 8, 2, 1 per GPU",
+    "training.stage1.trained": "paper sec. 5.1 and reference config: full",
+    "training.stage1.lora_rank": "reference config lora_rank 128, unused with full",
+    "training.stage1.lora_alpha": "reference config: alpha 128, unused with full",
     "training.stage2.steps": "paper sec. 5.1: 20k (the reference config says 100k)",
     "training.stage2.learning_rate": "reference config: 1e-4",
     "training.stage2.warmup_steps": "reference config says 100, its constant schedule ignores it",
     "training.stage2.decay_steps": "reference code: constant schedule",
+    "training.stage2.checkpoint_every_steps": "ours: the reference config says 5k and saves no optimizer",
     "training.stage2.weight_decay": "reference code: AdamW default on everything",
     "training.stage2.max_grad_norm": "reference code: no clipping",
     "training.stage2.global_batch_size": "paper sec. 5.1: 8 to 128 by size",
     "training.stage2.micro_batch_size": "reference config: 16, 4, 1 per GPU",
     "training.num_processes": "paper sec. 5.1: 8 A100-80G",
     "training.mixed_precision": "reference config: bf16",
+    "runtime.gradient_checkpointing": "reference code: the language model's only",
     "sampling.steps": "reference demo: 30",
     "sampling.guidance_scale": "reference demo: 7.5",
     "sampling.character_scale": "reference demo ip_scale 0.6",
     "sampling.adapter_blend": "paper Table 4b and reference demo: 0.4",
     "sampling.negative_prompt": "reference demo",
+    "sampling.min_side": "paper sec. 3.2: panels of 64 to 2048 px",
+    "sampling.max_side": "paper sec. 3.2: panels of 64 to 2048 px",
     "evaluation.judges.dialog_detector": "paper sec. 5.1: Magi",
     "evaluation.judges.dino": "paper sec. 5.1 cites DINOv2; the size is unstated",
 }

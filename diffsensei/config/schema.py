@@ -177,6 +177,8 @@ class ResamplerConfig(Config):
     head_dim: PositiveInt
     num_queries: PositiveInt
     """Tokens per character; as many background (dummy) tokens are learnt."""
+    magi: bool = True
+    """Read Magi's vector beside CLIP's tokens; without it, Table 3's row without Magi."""
 
 
 class IdentityAdapterConfig(Config):
@@ -190,6 +192,41 @@ class IdentityAdapterConfig(Config):
     lm_loss_scale: Annotated[float, Field(ge=0)]
     rec_loss_scale: Annotated[float, Field(ge=0)]
     diffusion_loss_scale: Annotated[float, Field(ge=0)]
+    train_norms: bool = True
+    """Train the language model's RMSNorms beside LoRA (reference code)."""
+    train_image_tokens: bool = True
+    """Train the rows of the image tokens in embedding and head (the reference code trains all rows)."""
+
+
+class LayoutConfig(Config):
+    """How boxes reach the UNet: what the paper proposes (``mask``), and what its Table 3 compares it with."""
+
+    characters: Literal["mask", "fourier", "none"] = "mask"
+    """Masked cross-attention; Fourier embeddings of the boxes added to the characters' tokens; or no boxes at all."""
+    dialogs: Literal["mask", "fourier", "none"] = "mask"
+    """An embedding inside the boxes; Fourier embeddings of the boxes in the timestep embedding; or none at all."""
+
+
+class FidelityConfig(Config):
+    """Where we correct the reference code and where we follow it, so that weights run as they were trained.
+
+    Two combinations make sense: `CORRECTED` for own training, `REFERENCE` for released weights.
+    """
+
+    mask: Literal["exact", "reference"]
+    """Cells of a character's box: by their centres on the true grid, or with the reference's inclusive edges, guessed
+    grid and padding boxes on the first cell."""
+    boxes: Literal["corrected", "uncropped"]
+    """Training boxes follow the centre crop of their panel, or stay relative to the whole panel."""
+    magi_patches: Literal["all", "masked"]
+    """Magi's ViT-MAE sees every patch, or hides the random share that its own configuration names."""
+    empty_slots: Literal["zero", "resampled"]
+    """In inference, slots without a character (all those of guidance's negative branch) hold zeros as in training, or
+    the resampler's answer to zero features."""
+
+
+CORRECTED = FidelityConfig(mask="exact", boxes="corrected", magi_patches="all", empty_slots="zero")
+REFERENCE = FidelityConfig(mask="reference", boxes="uncropped", magi_patches="masked", empty_slots="resampled")
 
 
 class ModelConfig(Config):
@@ -197,6 +234,8 @@ class ModelConfig(Config):
     unet: UNetConfig
     resampler: ResamplerConfig
     adapter: IdentityAdapterConfig
+    layout: LayoutConfig
+    fidelity: FidelityConfig
 
 
 # ---------------------------------------------------------------- training
@@ -221,10 +260,21 @@ class TrainStageConfig(Config):
     checkpoint_every_steps: PositiveInt
 
 
+class GeneratorStageConfig(TrainStageConfig):
+    """Stage 1, which may train less than everything. The resampler is always trained."""
+
+    trained: Literal["full", "lora", "new", "ip"] = "full"
+    """Of the UNet: all of it; LoRA on the attention and the characters' keys and values; what the conditions added;
+    or the characters' keys and values alone (reference code)."""
+    lora_rank: PositiveInt = 128
+    """Only with ``trained`` lora."""
+    lora_alpha: PositiveFloat = 128.0
+
+
 class TrainingConfig(Config):
     pretrain: TrainStageConfig
     """Text-to-image pre-training of the SDXL UNet on manga."""
-    stage1: TrainStageConfig
+    stage1: GeneratorStageConfig
     """Image generator with character and dialog conditions."""
     stage2: TrainStageConfig
     """MLLM adapter, image generator frozen."""
@@ -240,13 +290,18 @@ class SamplingConfig(Config):
     """How a panel is drawn."""
 
     steps: PositiveInt
-    guidance_scale: Annotated[float, Field(ge=1.0)]
+    guidance_scale: Annotated[float, Field(ge=0.0)]
+    """Weight of the conditions against none of them; at 1 and below they act as they are, in half the time."""
     character_scale: Annotated[float, Field(ge=0.0)]
     """Weight of the character attention beside the text attention (alpha)."""
     adapter_blend: Rate
     """Share of the MLLM's character tokens in the blend with the source's (beta)."""
     negative_prompt: str
     batch_size: PositiveInt
+    min_side: PositiveInt = 8
+    """Panels with a shorter edge (pixels) are refused."""
+    max_side: PositiveInt = 2048
+    """Panels with a longer edge (pixels) are refused."""
 
 
 class JudgeConfig(Config):
@@ -287,6 +342,8 @@ class RuntimeConfig(Config):
     """CPU threads of a compute job."""
     dask_workers: PositiveInt
     log_every_steps: PositiveInt
+    gradient_checkpointing: Literal["none", "llm", "all"] = "none"
+    """Networks whose activations are computed again in the backward pass: less memory, a third more time."""
 
 
 class ExperimentConfig(Config):

@@ -1,12 +1,12 @@
 """The training set as flat arrays: what a step needs of a panel set, without a table look-up per panel.
 
 Characters and dialogs of all panels lie one behind the other; ``*_starts`` (n+1,) says where a panel's begin. Boxes are
-already those of the panel after its bucket's centre crop.
+already those of the panel after its bucket's centre crop, unless the reference code is to be followed.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -35,11 +35,11 @@ class TrainingPanels:
     """(n, 6) SDXL's micro-conditions: original height and width, crop top and left, bucket height and width."""
     character_starts: NDArray[np.int64]
     character_boxes: NDArray[np.float32]
-    """(K, 4) xyxy relative to the cropped panel, in [0, 1]."""
+    """(K, 4) xyxy relative to the cropped panel, in [0, 1]; uncorrected, to the whole panel, and may leave it."""
     character_areas: NDArray[np.float64]
     """(K,) square pixels on the page."""
     character_usable: NDArray[np.bool_]
-    """(K,) visible after the crop and of an identity that no frame of the page shows twice."""
+    """(K,) visible and of an identity that no frame of the page shows twice."""
     own_crops: NDArray[np.int64]
     """(K,) crop row of the character itself; -1 where it is too small."""
     references: NDArray[np.int64]
@@ -56,12 +56,18 @@ class TrainingPanels:
 
 
 def read_training_panels(
-    folder: Path, panel_buckets: NDArray[np.int64], buckets: tuple[Bucket, ...], min_reference_side: int
+    folder: Path,
+    panel_buckets: NDArray[np.int64],
+    buckets: tuple[Bucket, ...],
+    min_reference_side: int,
+    boxes: Literal["corrected", "uncropped"] = "corrected",
 ) -> TrainingPanels:
     """The panel set in ``folder`` as arrays, for panels assigned to ``panel_buckets`` (n,).
 
-    ``min_reference_side``: a reference crop is larger than this (pixels) on both edges.
+    ``min_reference_side``: a reference crop is larger than this (pixels) on both edges. ``boxes`` that are not
+    corrected stay relative to the panel before the crop, as in the reference code.
     """
+    placed = PLACEMENTS[boxes]
     panels = pq.read_table(folder / "panels.parquet")
     crops = pq.read_table(folder / "crops.parquet")
     heights, widths = panels["height"].to_numpy(), panels["width"].to_numpy()
@@ -78,7 +84,7 @@ def read_training_panels(
 
     characters, character_counts = _flat(panels["characters"])
     character_panels = np.repeat(np.arange(len(heights)), character_counts)
-    character_boxes, character_visible = _cropped(_boxes(characters.field("box")), character_panels, time_ids)
+    character_boxes, character_visible = placed(_boxes(characters.field("box")), character_panels, time_ids)
     identities, excluded = _identities(panels, characters, character_panels)
     character_starts = _starts(character_counts)
     own_crops, references, reference_ranges = _references(
@@ -87,7 +93,7 @@ def read_training_panels(
 
     dialogs, dialog_counts = _flat(panels["dialogs"])
     dialog_panels = np.repeat(np.arange(len(heights)), dialog_counts)
-    dialog_boxes, dialog_visible = _cropped(_boxes(dialogs), dialog_panels, time_ids)
+    dialog_boxes, dialog_visible = placed(_boxes(dialogs), dialog_panels, time_ids)
     return TrainingPanels(
         captions=captions,
         panel_captions=panel_captions,
@@ -139,6 +145,17 @@ def _cropped(
     clipped = np.clip(cropped, 0.0, 1.0)
     visible = area(clipped) > MIN_VISIBLE_SHARE * area(cropped)
     return clipped.astype(np.float32), visible
+
+
+def _uncropped(
+    boxes: NDArray[np.float64], panels: NDArray[np.int64], time_ids: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """``boxes`` (k, 4) as they are; all of them count."""
+    return boxes.astype(np.float32), np.ones(len(boxes), np.bool_)
+
+
+PLACEMENTS = {"corrected": _cropped, "uncropped": _uncropped}
+"""Boxes relative to the panel, rows of their panels and the panels' time ids -> boxes, and which of them show."""
 
 
 def _identities(

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKL
@@ -117,8 +117,14 @@ def load_clip_image_encoder(reference: str, dtype: torch.dtype = torch.float32) 
     )
 
 
-def load_magi_image_encoder(reference: str, dtype: torch.dtype = torch.float32) -> ImageEncoder:
-    """Magi's crop encoder, a ViT-MAE that sees every patch (mask ratio 0).
+MAGI_PATCHES: dict[str, dict[str, float]] = {"all": EVERY_PATCH, "masked": {}}
+"""What replaces values of the encoder's own configuration, by `FidelityConfig.magi_patches`."""
+
+
+def load_magi_image_encoder(
+    reference: str, dtype: torch.dtype = torch.float32, patches: Literal["all", "masked"] = "all"
+) -> ImageEncoder:
+    """Magi's crop encoder, a ViT-MAE that sees every patch, or with ``patches`` masked hides the share it was built to.
 
     Reads a plain ViTMAE folder, or Magi's own layout, where the encoder lies under a prefix of one large checkpoint and
     its configuration and preprocessing inside the top-level configuration.
@@ -127,10 +133,11 @@ def load_magi_image_encoder(reference: str, dtype: torch.dtype = torch.float32) 
     config = _read_config(location)
     if not is_magi(config):
         return ImageEncoder(
-            _model(ViTMAEModel, location, mask_ratio=0.0, dtype=dtype), _processor(ViTImageProcessorPil, location)
+            _model(ViTMAEModel, location, dtype=dtype, **MAGI_PATCHES[patches]),
+            _processor(ViTImageProcessorPil, location),
         )
     state = _read_magi_state(location)
-    parts = _checked(location, lambda: crop_encoder(config, state))
+    parts = _checked(location, lambda: crop_encoder(config, state, MAGI_PATCHES[patches]))
     # Through from_pretrained, because the library's own names differ from those checkpoints are stored under.
     model = _model(ViTMAEModel, location, config=parts.config, state_dict=parts.state, dtype=dtype)
     return ImageEncoder(model, _checked(location, lambda: ViTImageProcessorPil(**parts.processing)))

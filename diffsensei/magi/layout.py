@@ -13,6 +13,7 @@ from diffsensei.magi.timm_backbone import rename_timm_resnet, resnet_config
 
 DETECTION_PREFIX = "detection_transformer."
 CROPS_PREFIX = "crop_embedding_model."
+EVERY_PATCH = {"mask_ratio": 0.0}
 IGNORED_PREFIXES = ("ocr_model.",)
 
 _SECTIONS = (
@@ -67,10 +68,10 @@ def take_apart(config: dict[str, Any], state: dict[str, Tensor]) -> MagiLayout:
     )
 
 
-def crop_encoder(config: dict[str, Any], state: dict[str, Tensor]) -> Part:
-    """The crop encoder of a Magi: a ViT-MAE that hides no patch."""
+def crop_encoder(config: dict[str, Any], state: dict[str, Tensor], changes: dict[str, float] = EVERY_PATCH) -> Part:
+    """The crop encoder of a Magi, with ``changes`` to its configuration: by default a ViT-MAE that hides no patch."""
     return Part(
-        ViTMAEConfig(**config["crop_embedding_model_config"] | {"mask_ratio": 0.0}),
+        ViTMAEConfig(**config["crop_embedding_model_config"] | changes),
         _below(state, CROPS_PREFIX),
         _options(config["crop_embedding_image_preprocessing_config"]),
     )

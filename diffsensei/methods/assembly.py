@@ -68,11 +68,12 @@ def load_image_generator(foundations: Foundations, stage: Path, device: torch.de
 def load_character_encoder(foundations: Foundations, stage: Path, device: torch.device) -> CharacterEncoder:
     """The image encoders, and the resampler of ``stage/resampler``."""
     dtype = inference_dtype(device)
+    resampler = load_resampler(stage / "resampler")
     clip = load_clip_image_encoder(foundations.clip_image_encoder, dtype)
-    magi = load_magi_image_encoder(foundations.magi_image_encoder, dtype)
+    magi = load_magi_image_encoder(foundations.magi_image_encoder, dtype, resampler.config["magi_patches"])
     for encoder in (clip, magi):
         _place(encoder.model, device)
-    return CharacterEncoder(clip, magi, _place(load_resampler(stage / "resampler"), device, dtype))
+    return CharacterEncoder(clip, magi, _place(resampler, device, dtype))
 
 
 def load_resampler(folder: Path) -> Resampler:

@@ -27,10 +27,11 @@ class CharacterEncoder:
 
     @torch.no_grad()
     def tokens(self, references: Sequence[Sequence[NDArray[np.uint8]]], num_slots: int) -> Tensor:
-        """Grey references (H, W) of each panel to (B, D + N*Q, C) with N = ``num_slots``; absent slots are 0.
+        """Grey references (H, W) of each panel to (B, D + N*Q, C) with N = ``num_slots``, background tokens first.
 
-        Without references it is what the negative branch of guidance sees: background tokens and empty slots, as in
-        training for a panel whose characters were all dropped. (The reference code feeds the resampler zeros there.)
+        Slots without a character are 0, as in training; or, where the resampler's configuration asks for it, what the
+        resampler makes of zero features, as in the reference code's inference. Without any reference it is what the
+        negative branch of guidance sees: in training, a panel whose characters were all dropped.
         """
         slots = [(row, slot) for row, images in enumerate(references) for slot in range(len(images))]
         clip_tokens, magi_cls = encode_characters(
@@ -42,4 +43,6 @@ class CharacterEncoder:
         for index, (row, slot) in enumerate(slots):
             exists[row, slot] = True
             all_clip[row, slot], all_magi[row, slot] = clip_tokens[index], magi_cls[index]
+        if self.resampler.config["empty_slots"] == "resampled":
+            exists = torch.ones_like(exists)
         return self.resampler(all_clip, all_magi, exists)

@@ -59,7 +59,13 @@ class DiffSensei:
         self, panels: Sequence[Panel], folder: Path, sampling: SamplingConfig
     ) -> Iterator[tuple[str, Image.Image]]:
         """See `Method.generate`. Raises ValueError for a missing reference, or more characters than there are slots."""
-        num_slots = self._num_slots(panels)
+        num_slots: int = self.generator.unet.config["manga_conditions"]["max_characters"]
+        for panel in panels:
+            if len(panel.characters) > num_slots:
+                raise ValueError(
+                    f"panel {panel.panel_id}: expected at most {num_slots} characters, got {len(panel.characters)}; "
+                    "leave the smallest out"
+                )
         num_dialogs = max([1, *(len(panel.dialogs) for panel in panels)])
         images: dict[str, NDArray[np.uint8]] = {}
 
@@ -91,23 +97,12 @@ class DiffSensei:
         num_queries = self.characters.num_queries
         captions = [batch[row].caption for row in present.tolist()]
         source = tokens[present, num_queries:]
-        blended = blend_tokens(source, self.adapter.adapt(captions, source), adapter_blend)
         of_characters = layout.character_exists[present].repeat_interleave(num_queries, dim=1).unsqueeze(-1)
+        # In training the adapter only ever saw zeros in empty slots.
+        adapted = self.adapter.adapt(captions, torch.where(of_characters, source, 0.0))
         result = tokens.clone()
-        result[present, num_queries:] = torch.where(of_characters, blended, source)
+        result[present, num_queries:] = torch.where(of_characters, blend_tokens(source, adapted, adapter_blend), source)
         return result
-
-    def _num_slots(self, panels: Sequence[Panel]) -> int:
-        if self.adapter is None:
-            return max([1, *(len(panel.characters) for panel in panels)])
-        num_slots = self.adapter.num_tokens // self.characters.num_queries
-        for panel in panels:
-            if len(panel.characters) > num_slots:
-                raise ValueError(
-                    f"panel {panel.panel_id}: expected at most {num_slots} characters, got {len(panel.characters)}; "
-                    "leave the smallest out"
-                )
-        return num_slots
 
 
 def layout_of(panels: Sequence[Panel], num_slots: int, num_dialogs: int) -> Layout:

@@ -1,5 +1,6 @@
 """The SDXL parts every method here shares: captions in, noise out, latents to grey panels (paper sec. 4.1, 5.1)."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -39,10 +40,10 @@ class ImageGenerator:
     ) -> Iterator[tuple[str, Image.Image]]:
         """Each panel's id and image, in batches of equal size; ``condition`` gives a batch's conditions.
 
-        Raises ValueError for a size the autoencoder cannot give.
+        Raises ValueError for a size that the autoencoder cannot give or ``sampling`` does not allow.
         """
         for panel in panels:
-            self._check_size(panel)
+            self._check_size(panel, sampling)
         for batch in batches_by_size(panels, sampling.batch_size):
             negative, positive = condition(batch)
             latents = self.sample(batch, negative, positive, sampling)
@@ -61,7 +62,7 @@ class ImageGenerator:
         self, batch: Sequence[Panel], negative: Conditions, positive: Conditions, sampling: SamplingConfig
     ) -> Tensor:
         """Latents (B, 4, h, w), float32, of panels of one size. Each panel's noise comes from its own seed, so that its
-        company changes nothing. At guidance scale 1 the negative branch is not computed.
+        company changes nothing. At guidance scale 1 and below the negative branch is not computed.
         """
         unet, factor = self.unet, self._factor
         is_guided = sampling.guidance_scale > 1.0
@@ -92,13 +93,16 @@ class ImageGenerator:
     def _factor(self) -> int:
         return 2 ** (len(self.vae.config["block_out_channels"]) - 1)
 
-    def _check_size(self, panel: Panel) -> None:
+    def _check_size(self, panel: Panel, sampling: SamplingConfig) -> None:
         factor = self._factor
-        if panel.height % factor or panel.width % factor:
-            usable = [max(round(side / factor), 1) * factor for side in (panel.height, panel.width)]
+        smallest, largest = math.ceil(sampling.min_side / factor), sampling.max_side // factor
+        sides = (panel.height, panel.width)
+        usable = [min(max(round(side / factor), smallest), largest) * factor for side in sides]
+        if list(sides) != usable:
             raise ValueError(
-                f"panel {panel.panel_id}: expected height and width in multiples of {factor} pixels, got "
-                f"{panel.height} x {panel.width}; use {usable[0]} x {usable[1]}"
+                f"panel {panel.panel_id}: expected height and width in multiples of {factor} pixels from "
+                f"{smallest * factor} to {largest * factor}, got {panel.height} x {panel.width}; "
+                f"use {usable[0]} x {usable[1]}"
             )
 
 

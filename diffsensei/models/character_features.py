@@ -1,5 +1,6 @@
 """Reference images to the features the resampler reads (paper sec. 4.1): local CLIP tokens and one Magi vector."""
 
+import hashlib
 from typing import Protocol
 
 import numpy as np
@@ -7,8 +8,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.image_processing_utils import BaseImageProcessor
+
+from diffsensei.seeding import numpy_stream
 
 
 class ImageEncoder(Protocol):
@@ -24,14 +27,10 @@ class ImageEncoder(Protocol):
 def encode_characters(clip: ImageEncoder, magi: ImageEncoder, images: list[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
     """K grey images (H, W), each of its own size, to CLIP tokens (K, S, clip_dim) and Magi vectors (K, magi_dim).
 
-    CLIP gives the penultimate layer's tokens, CLS included; Magi's ViT-MAE gives its CLS token and sees every patch
-    in reading order. (Left alone, ViT-MAE hides random patches and shuffles the rest, at inference too.)
-    Raises ValueError for a ViT-MAE that would mask.
+    CLIP gives the penultimate layer's tokens, CLS included; Magi's ViT-MAE gives its CLS token. With mask ratio 0 it
+    sees every patch in reading order. Otherwise it sees the share of random patches that its configuration leaves, as
+    in the reference code, but always the same ones of the same image: the reference draws anew at every call.
     """
-    if magi.model.config.mask_ratio != 0.0:
-        raise ValueError(
-            f"expected a Magi encoder with mask_ratio 0, got {magi.model.config.mask_ratio}; load it with 0"
-        )
     if not images:
         clip_dim, magi_dim = feature_widths(clip, magi)
         patches = (clip.model.config.image_size // clip.model.config.patch_size) ** 2
@@ -45,12 +44,21 @@ def encode_characters(clip: ImageEncoder, magi: ImageEncoder, images: list[NDArr
 
 
 def encode_with_magi(magi: ImageEncoder, pictures: list[Image.Image]) -> Tensor:
-    """K RGB pictures, at least one, to Magi vectors (K, magi_dim), every patch seen in reading order."""
+    """K RGB pictures, at least one, to Magi vectors (K, magi_dim); see `encode_characters` for the patches it sees."""
     pixels = _pixels(magi, pictures)
-    patches = (pixels.shape[-2] // magi.model.config.patch_size) * (pixels.shape[-1] // magi.model.config.patch_size)
-    in_order = torch.linspace(0, 1, patches, device=pixels.device).expand(len(pictures), -1)
-    vectors: Tensor = magi.model(pixels, noise=in_order).last_hidden_state[:, 0]
+    ranks = _patch_ranks(magi.model.config, pixels, pictures)
+    vectors: Tensor = magi.model(pixels, noise=ranks).last_hidden_state[:, 0]
     return vectors
+
+
+def _patch_ranks(config: PretrainedConfig, pixels: Tensor, pictures: list[Image.Image]) -> Tensor:
+    """(K, patches): ViT-MAE sorts patches by these numbers, and hides the share ``mask_ratio`` with the largest."""
+    patches = (pixels.shape[-2] // config.patch_size) * (pixels.shape[-1] // config.patch_size)
+    if config.mask_ratio == 0.0:
+        return torch.linspace(0, 1, patches, device=pixels.device).expand(len(pictures), -1)
+    digests = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures]
+    ranks = np.stack([numpy_stream(0, "hidden patches", digest).random(patches, np.float32) for digest in digests])
+    return torch.from_numpy(ranks).to(pixels.device)
 
 
 def feature_widths(clip: ImageEncoder, magi: ImageEncoder) -> tuple[int, int]:

@@ -1,10 +1,12 @@
 """The MLLM as text-compatible identity adapter (paper sec. 4.2).
 
 A language model reads the caption and a panel's character tokens and returns them adapted to what the caption says
-(pose, expression, ...). Its answer is a fixed token string, so one forward pass replaces generation token by token.
+(pose, expression, ...). Its answer, once trained, is always the same token string, so one forward pass replaces
+generation token by token.
 """
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +21,10 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 from diffsensei.config.schema import IdentityAdapterConfig
 from diffsensei.models.agent_resampler import AgentResamplers
 from diffsensei.models.identity_prompt import IGNORED, IdentityPrompts, PromptBatch
+from diffsensei.models.identity_speech import next_token, speak
 from diffsensei.models.weights import load_strict
+
+logger = logging.getLogger(__name__)
 
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 LEARNT_NORMS = ("input_layernorm", "post_attention_layernorm", "norm")
@@ -46,8 +51,8 @@ class AdapterOutput:
 class IdentityAdapter(nn.Module):
     """Language model with LoRA, and the resamplers into and out of it: what stage 2 trains.
 
-    Learnt are LoRA on all linear layers of the blocks, the RMSNorms, the rows of the image tokens in embedding and
-    head, and both resamplers. (The reference code trains all rows of embedding and head; only these rows are new.)
+    Learnt are LoRA on all linear layers of the blocks, both resamplers and, as configured, the RMSNorms and the rows of
+    the image tokens in embedding and head. (The reference code trains all rows; only these are new.)
     """
 
     def __init__(
@@ -69,14 +74,14 @@ class IdentityAdapter(nn.Module):
         self.tokenizer = tokenizer
         self.prompts = IdentityPrompts(tokenizer, num_tokens, config.max_caption_tokens)
         self.agent = AgentResamplers(num_tokens, token_dim, llm.config.hidden_size, config.resampler_heads)
-        learnt_rows = sorted(self.prompts.image_token_ids)
+        rows = dict.fromkeys(("embed_tokens", "lm_head"), sorted(self.prompts.image_token_ids))
         lora = LoraConfig(
             r=config.lora_rank,
             lora_alpha=config.lora_alpha,  # type: ignore[arg-type]
             lora_dropout=config.lora_dropout,
             target_modules=list(LORA_TARGETS),
-            modules_to_save=list(LEARNT_NORMS),
-            trainable_token_indices={"embed_tokens": learnt_rows, "lm_head": learnt_rows},
+            modules_to_save=list(LEARNT_NORMS) if config.train_norms else None,
+            trainable_token_indices=rows if config.train_image_tokens else None,
         )
         self.llm: PeftModel = get_peft_model(llm, lora)
 
@@ -84,8 +89,8 @@ class IdentityAdapter(nn.Module):
         """``source_tokens`` (B, N*Q, C), zeros in absent slots, with ``captions`` (B) -> adapted tokens and LM loss."""
         prompts = self.prompts.encode(captions).to(source_tokens.device)
         base: LlamaForCausalLM = self.llm.get_base_model()  # type: ignore[assignment]
-        hidden = _hidden_states(base, self.agent, prompts, source_tokens)
-        predicted = _answer(self.agent, prompts, hidden)
+        hidden = _hidden_states(base, _embedded(base, self.agent, prompts, source_tokens))
+        predicted = _read_answer(self.agent, _slots(prompts, hidden))
         targets = prompts.labels[:, 1:]
         framed = targets != IGNORED
         logits = base.lm_head(hidden[:, :-1][framed])
@@ -97,7 +102,7 @@ class IdentityAdapter(nn.Module):
 
     @torch.no_grad()
     def adapt(self, captions: list[str], source_tokens: Tensor) -> Tensor:
-        """Adapted character tokens (B, N*Q, C), in one prefill."""
+        """Adapted character tokens (B, N*Q, C); see `adapt_tokens`."""
         base: LlamaForCausalLM = self.llm.get_base_model()  # type: ignore[assignment]
         return adapt_tokens(base, self.agent, self.prompts, captions, source_tokens)
 
@@ -152,9 +157,26 @@ def adapt_tokens(
     captions: list[str],
     source_tokens: Tensor,
 ) -> Tensor:
-    """``source_tokens`` (B, N*Q, C), zeros in absent slots, adapted to ``captions``: (B, N*Q, C), in one prefill."""
+    """``source_tokens`` (B, N*Q, C), zeros in absent slots, adapted to ``captions``: (B, N*Q, C).
+
+    One prefill reads the whole answer, and whether the model would open it like that. Where it would not, a panel is
+    answered token by token (`identity_speech`); if that gives no image either, the expected answer is kept, with a
+    warning.
+    """
     encoded = prompts.encode(captions).to(source_tokens.device)
-    return _answer(agent, encoded, _hidden_states(llm, agent, encoded, source_tokens))
+    embedded = _embedded(llm, agent, encoded, source_tokens)
+    hidden = _hidden_states(llm, embedded)
+    slots = _slots(encoded, hidden)
+    rows = torch.arange(len(hidden), device=hidden.device)
+    openings = next_token(llm, hidden[rows, encoded.question_lengths - 1], prompts)
+    for row, opening in enumerate(openings.tolist()):
+        if opening != prompts.opening_id:
+            spoken = speak(llm, embedded[row : row + 1, : int(encoded.question_lengths[row])], prompts)
+            if spoken is None:
+                logger.warning("the language model's answer has no image; it needs more training (stage 2)")
+            else:
+                slots[row] = spoken[0]
+    return _read_answer(agent, slots)
 
 
 def blend_tokens(source_tokens: Tensor, adapted_tokens: Tensor, adapter_blend: float) -> Tensor:
@@ -162,20 +184,26 @@ def blend_tokens(source_tokens: Tensor, adapted_tokens: Tensor, adapter_blend: f
     return adapter_blend * adapted_tokens + (1 - adapter_blend) * source_tokens
 
 
-def _hidden_states(
-    llm: LlamaForCausalLM, agent: AgentResamplers, prompts: PromptBatch, source_tokens: Tensor
-) -> Tensor:
-    """(B, L, hidden) after the last norm. Padding is on the right, where causal attention does not look."""
+def _embedded(llm: LlamaForCausalLM, agent: AgentResamplers, prompts: PromptBatch, source_tokens: Tensor) -> Tensor:
+    """(B, L, hidden): the prompts' embeddings with the source characters in their places."""
     embedded = llm.get_input_embeddings()(prompts.token_ids)
     source = agent.input_resampler(source_tokens.to(agent.dtype)).to(embedded.dtype)
     positions = prompts.source_positions.unsqueeze(-1).expand(-1, -1, embedded.shape[-1])
-    embedded = embedded.scatter(1, positions, source)
+    return embedded.scatter(1, positions, source)
+
+
+def _hidden_states(llm: LlamaForCausalLM, embedded: Tensor) -> Tensor:
+    """(B, L, hidden) after the last norm. Padding is on the right, where causal attention does not look."""
     return llm.model(inputs_embeds=embedded, use_cache=False).last_hidden_state
 
 
-def _answer(agent: AgentResamplers, prompts: PromptBatch, hidden: Tensor) -> Tensor:
-    positions = prompts.answer_positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
-    return agent.output_resampler(hidden.gather(1, positions).to(agent.dtype))
+def _slots(prompts: PromptBatch, hidden: Tensor) -> Tensor:
+    """(B, S, hidden): the states at the answer's image slots."""
+    return hidden.gather(1, prompts.answer_positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+
+
+def _read_answer(agent: AgentResamplers, slots: Tensor) -> Tensor:
+    return agent.output_resampler(slots.to(agent.dtype))
 
 
 def _shape(state: dict[str, Tensor], name: str) -> torch.Size | None:

@@ -22,6 +22,8 @@ class PromptBatch:
     """(B, L) int64."""
     source_positions: Tensor
     """(B, S) int64: where the source characters' embeddings go."""
+    question_lengths: Tensor
+    """(B,) int64: how many tokens come before the answer."""
     answer_positions: Tensor
     """(B, S) int64: where the hidden states of the answer are read."""
     labels: Tensor
@@ -49,12 +51,23 @@ class IdentityPrompts:
             )
         self.image_token_ids = [vocabulary[token] for token in ("<img>", "</img>", *slots)]
         """Ids of all image tokens: their embeddings are learnt."""
+        self.inner_ids = self.image_token_ids[1:]
+        """Ids that only stand inside an image, or end it."""
+        self.num_tokens = num_tokens
+        self.eos_id: int = tokenizer.eos_token_id
         self._tokenizer = tokenizer
         self._max_caption_tokens = max_caption_tokens
         self._image = [vocabulary["<img>"], *(vocabulary[token] for token in slots), vocabulary["</img>"]]
         # Llama's vocabulary spells white space; one that has no such piece simply goes without.
         self._newline = [vocabulary[piece] for piece in ("<0x0A>",) if piece in vocabulary]
         self._blank = [vocabulary[piece] for piece in ("▁",) if piece in vocabulary]
+        self.opening_id = [*self._blank, *self._image][0]
+        """The answer's first token."""
+
+    def answer_from(self, token: int) -> list[int]:
+        """The rest of the answer, up to its last image slot, from ``token`` on; empty if ``token`` opens no image."""
+        answer = [*self._blank, *self._image[:-1]]
+        return answer[answer.index(token) :] if token in answer[: len(self._blank) + 1] else []
 
     def encode(self, captions: list[str]) -> PromptBatch:
         """Prompts for ``captions`` (any length; each is cut to ``max_caption_tokens``)."""
@@ -62,7 +75,7 @@ class IdentityPrompts:
         longest = max(len(ids) for ids, _, _ in rows)
         pad = self._tokenizer.pad_token_id
         filler = self._tokenizer.eos_token_id if pad is None else pad
-        num_tokens = len(self._image) - 2
+        num_tokens = self.num_tokens
         offsets = torch.arange(num_tokens)
         token_ids = torch.full((len(rows), longest), filler)
         labels = torch.full((len(rows), longest), IGNORED)
@@ -74,6 +87,7 @@ class IdentityPrompts:
         return PromptBatch(
             token_ids=token_ids,
             source_positions=torch.tensor([source for _, source, _ in rows])[:, None] + offsets,
+            question_lengths=torch.tensor([answer for _, _, answer in rows]) - 1 - len(self._blank),
             answer_positions=torch.tensor([answer for _, _, answer in rows])[:, None] + offsets,
             labels=labels,
         )

@@ -65,11 +65,15 @@ class Resampler(ModelMixin, ConfigMixin):  # type: ignore[misc]
         clip_dim: int,
         magi_dim: int,
         output_dim: int,
+        magi: bool = True,
+        magi_patches: str = "all",
+        empty_slots: str = "zero",
     ) -> None:
+        """``magi_patches`` and ``empty_slots`` (`FidelityConfig`) are recorded for whoever feeds it in inference."""
         super().__init__()
         self.latents = nn.Parameter(torch.randn(1, num_queries, dim) / dim**0.5)
         self.proj_in = nn.Linear(clip_dim, dim)
-        self.proj_in_magi = nn.Linear(magi_dim, dim)
+        self.proj_in_magi = nn.Linear(magi_dim, dim) if magi else None
         self.layers = nn.ModuleList(
             nn.ModuleList([PerceiverAttention(dim, heads, head_dim), feed_forward(dim)]) for _ in range(depth)
         )
@@ -85,13 +89,10 @@ class Resampler(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """
         batch, slots = exists.shape
         present = exists.flatten().nonzero().squeeze(1)
-        image_tokens = torch.cat(
-            [
-                self.proj_in(clip_tokens.flatten(0, 1)[present]),
-                self.proj_in_magi(magi_cls.flatten(0, 1)[present]).unsqueeze(1),
-            ],
-            dim=1,
-        )
+        image_tokens = self.proj_in(clip_tokens.flatten(0, 1)[present])
+        if self.proj_in_magi is not None:
+            magi_token = self.proj_in_magi(magi_cls.flatten(0, 1)[present]).unsqueeze(1)
+            image_tokens = torch.cat([image_tokens, magi_token], dim=1)
         latents = self.latents.expand(len(present), -1, -1)
         for attention, mlp in cast(Iterable[tuple[nn.Module, nn.Module]], self.layers):
             latents = latents + attention(image_tokens, latents)

@@ -1,11 +1,12 @@
 """The image generator: diffusers' SDXL UNet with character and dialog conditions (paper sec. 4.1).
 
-The stock forward is untouched. One `Region` rides through ``cross_attention_kwargs``; hooks give each transformer the
-mask of its own feature map and let ``conv_in`` add the dialog embedding. Hooks and processors hold no reference to
-the network, so copies, wrappers (DDP, EMA) and recomputation work as for any UNet.
+The stock forward is untouched. One `Region` rides through ``cross_attention_kwargs``; hooks feed in the dialogs and
+give each transformer the mask of its own feature map. Hooks, layouts and processors hold no reference to the network,
+so copies, wrappers (DDP, EMA) and recomputation work as for any UNet.
 """
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,12 +19,11 @@ from torch import Tensor, nn
 from diffsensei.config.schema import UNetConfig
 from diffsensei.diffusion.guidance import Predict
 from diffsensei.models.character_attention import CharacterCrossAttention, SelfAttention
+from diffsensei.models.character_layouts import character_layout
 from diffsensei.models.conditions import Conditions
-from diffsensei.models.region import Region
+from diffsensei.models.dialog_layouts import DIALOG_LAYOUTS, DialogLayout
+from diffsensei.models.region import CharacterLayout, PlacedRegion, Region
 from diffsensei.models.weights import load_strict
-
-DIALOG_EMBEDDING_STD = 0.02
-"""The reference code draws N(0, 1), which at the first step shifts the features by more than their own spread."""
 
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -51,21 +51,21 @@ def build_unet(
     )
 
 
-class DialogConv2d(nn.Conv2d):
-    """``conv_in`` that adds to its output whatever follows its own channels in the input."""
+def add_manga_conditions(
+    unet: UNet2DConditionModel,
+    num_queries: int,
+    *,
+    max_characters: int = 4,
+    characters: str = "mask",
+    dialogs: str = "mask",
+    mask: str = "exact",
+) -> None:
+    """Install character attention on every cross-attention layer, and both layouts, in place.
 
-    def forward(self, input: Tensor) -> Tensor:
-        """(B, in [+ out], h, w) -> (B, out, h, w)."""
-        latents, shift = input[:, : self.in_channels], input[:, self.in_channels :]
-        features = super().forward(latents)
-        return features + shift.to(features.dtype) if shift.shape[1] else features
-
-
-def add_manga_conditions(unet: UNet2DConditionModel, num_queries: int) -> None:
-    """Install character attention on every cross-attention layer, and the dialog embedding, in place.
-
-    ``num_queries`` (tokens per character, and background tokens) is recorded in the configuration, where `load_unet`
-    finds it. Keys: ``...attn2.processor.to_k_ip.weight``, ``...to_v_ip.weight``, ``dialog_bbox_embedding`` (C0,).
+    ``num_queries`` tokens describe a character (and the background), of which a panel has up to ``max_characters``.
+    ``characters`` and ``dialogs`` are the values of `LayoutConfig`, ``mask`` that of `FidelityConfig`. All of it is
+    recorded in the configuration under ``manga_conditions``, where `load_unet` finds it.
+    Keys: ``...attn2.processor.to_k_ip.weight``, ``...to_v_ip.weight``, and those of the layouts.
     """
     assert "manga_conditions" not in unet.config, "conditions are installed once"
     processors: dict[str, Any] = {}
@@ -74,34 +74,35 @@ def add_manga_conditions(unet: UNet2DConditionModel, num_queries: int) -> None:
         processors[name] = CharacterCrossAttention(attn) if name.endswith("attn2.processor") else SelfAttention()
     unet.set_attn_processor(processors)
 
-    plain = unet.conv_in
-    assert plain.kernel_size == (3, 3), "SDXL's first convolution"
-    unet.conv_in = DialogConv2d(plain.in_channels, plain.out_channels, kernel_size=3, padding=1, device="meta")
-    unet.conv_in.weight, unet.conv_in.bias = plain.weight, plain.bias
-    embedding = torch.empty(plain.out_channels, dtype=plain.weight.dtype, device=plain.weight.device)
-    unet.register_parameter("dialog_bbox_embedding", nn.Parameter(embedding.normal_(std=DIALOG_EMBEDDING_STD)))
-
-    unet.register_forward_pre_hook(_append_dialog_shift, with_kwargs=True)
+    layouts = character_layout(characters, mask), DIALOG_LAYOUTS[dialogs]
+    for layout in layouts:
+        layout.install(unet)
+    unet.register_forward_pre_hook(partial(_place, *layouts), with_kwargs=True)
     for module in unet.modules():
         if isinstance(module, Transformer2DModel):
             module.register_forward_pre_hook(_region_of_this_level, with_kwargs=True)
-    unet.register_to_config(manga_conditions={"num_queries": num_queries})
+    record = {"num_queries": num_queries, "max_characters": max_characters, "mask": mask}
+    unet.register_to_config(manga_conditions=record | {"characters": characters, "dialogs": dialogs})
 
 
-def _append_dialog_shift(unet: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Put the dialog embedding, where dialogs are, behind the latents' channels; `DialogConv2d` adds it."""
-    region: Region | None = (kwargs.get("cross_attention_kwargs") or {}).get("region")
+def _place(
+    characters: CharacterLayout, dialogs: DialogLayout, unet: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Hand the forward what it is to know of the dialogs, and the blocks the region on latents of this size."""
+    attention_kwargs = kwargs.get("cross_attention_kwargs") or {}
+    region: Region | None = attention_kwargs.get("region")
     if region is None:
         return None
     latents, *rest = args
-    shift = region.dialogs_at(*latents.shape[-2:]) * unet.dialog_bbox_embedding[:, None, None]
-    return (torch.cat([latents, shift.to(latents.dtype)], dim=1), *rest), kwargs
+    placed = region.on(tuple(latents.shape[-2:]), characters, unet)
+    latents, more = dialogs.inputs(unet, latents, placed.layout)
+    return (latents, *rest), kwargs | more | {"cross_attention_kwargs": attention_kwargs | {"region": placed}}
 
 
 def _region_of_this_level(transformer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Replace the panel's region by that of the feature map that comes in, whose size is known only here."""
     attention_kwargs = kwargs.get("cross_attention_kwargs") or {}
-    region: Region | None = attention_kwargs.get("region")
+    region: PlacedRegion | None = attention_kwargs.get("region")
     if region is None:
         return None
     level = region.at(*args[0].shape[-2:])
@@ -161,7 +162,7 @@ def load_unet(folder: Path) -> UNet2DConditionModel:
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(config)
         if manga is not None:
-            add_manga_conditions(unet, manga["num_queries"])
+            add_manga_conditions(unet, **manga)
     unet.to_empty(device="cpu")
     load_strict(unet, folder / _WEIGHTS)
     return unet

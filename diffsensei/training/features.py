@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -47,6 +48,7 @@ def encode_features(
     text_encoder_2: str,
     clip_image_encoder: str,
     magi_image_encoder: str,
+    magi_patches: Literal["all", "masked"],
     buckets: BucketConfig,
     cache: CacheConfig,
     num_threads: int,
@@ -57,8 +59,9 @@ def encode_features(
     """Encode the training panels of stage ``panels`` into ``output`` (read by `feature_store`).
 
     Configuration: ``vae, text_encoder, text_encoder_2, clip_image_encoder, magi_image_encoder`` from
-    ``model.foundations.*``, ``buckets`` from ``data.buckets``, ``cache`` from ``data.cache``, ``num_threads`` from
-    ``runtime.num_threads``. Finished shards in ``workspace`` are not computed again.
+    ``model.foundations.*``, ``magi_patches`` from ``model.fidelity.magi_patches``, ``buckets`` from ``data.buckets``,
+    ``cache`` from ``data.cache``, ``num_threads`` from ``runtime.num_threads``. Finished shards in
+    ``workspace`` are not computed again.
     """
     torch.set_num_threads(num_threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -91,7 +94,8 @@ def encode_features(
 
             shards.write(("text_tokens", "pooled_text"), len(captions), BATCH_ROWS, text)
         if cache.characters:
-            clip, magi = load_clip_image_encoder(clip_image_encoder), load_magi_image_encoder(magi_image_encoder)
+            clip = load_clip_image_encoder(clip_image_encoder)
+            magi = load_magi_image_encoder(magi_image_encoder, patches=magi_patches)
             clip.model.to(device)  # type: ignore[arg-type]
             magi.model.to(device)  # type: ignore[arg-type]
 

@@ -12,11 +12,11 @@ from diffsensei.training.t2i import DiffusionLoss
 
 
 class ImageGeneratorObjective(nn.Module):
-    """Trains all of ``unet`` (which has manga conditions) and ``resampler``."""
+    """Trains of ``unet`` (which has manga conditions) what requires gradients, and all of ``resampler``."""
 
     def __init__(self, unet: UNet2DConditionModel, resampler: Resampler, scaling_factor: float) -> None:
         super().__init__()
-        self.unet = unet.requires_grad_(True)
+        self.unet = unet
         self.resampler = resampler.requires_grad_(True)
         self._diffusion_loss = DiffusionLoss(scaling_factor)
 

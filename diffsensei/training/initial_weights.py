@@ -54,7 +54,7 @@ def start_from_ip_adapter(reference: str, unet: UNet2DConditionModel, resampler:
         return
     state = load_file(_file(reference))
     own = resampler.state_dict()
-    projector = _below("image_proj.", state) | {name: own[name] for name in RESAMPLER_ONLY}
+    projector = _below("image_proj.", state) | {name: own[name] for name in RESAMPLER_ONLY if name in own}
     fill_strictly(resampler, projector, f"{reference} (image_proj)")
 
     parameters = unet.state_dict(keep_vars=True)

@@ -8,7 +8,9 @@ from typing import Literal
 
 import torch
 from accelerate import Accelerator
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
+from transformers import LlamaForCausalLM
 
 from diffsensei.config.schema import TrainStageConfig
 from diffsensei.data.panel_set import PanelSet
@@ -31,6 +33,7 @@ from diffsensei.training.metrics import PANELS_PER_S
 from diffsensei.training.trainer import Batches, TrainableStage, train
 
 Precision = Literal["no", "bf16"]
+Checkpointing = Literal["none", "llm", "all"]
 
 
 class StageRun:
@@ -80,10 +83,12 @@ class StageRun:
     def _panel_set(self) -> PanelSet:
         return PanelSet(self._folder)
 
-    def read_panels(self, min_reference_side: int) -> TrainingPanels:
+    def read_panels(
+        self, min_reference_side: int = 0, boxes: Literal["corrected", "uncropped"] = "corrected"
+    ) -> TrainingPanels:
         """The training panels; ValueError when the features were made of other ones."""
         panels = read_training_panels(
-            self._folder, self.moments.panel_buckets, self.moments.buckets, min_reference_side
+            self._folder, self.moments.panel_buckets, self.moments.buckets, min_reference_side, boxes
         )
         if captions_digest(panels.captions) != self._index.captions_sha256:
             raise ValueError(f"{self._features} holds the features of another panel set; run stage features again")
@@ -101,15 +106,26 @@ class StageRun:
             encoder.model.to(self._accelerator.device)
         return EncodedText(encoders, panels.captions)
 
-    def characters(self, clip_reference: str, magi_reference: str) -> CharacterFeatures:
+    def characters(
+        self, clip_reference: str, magi_reference: str, magi_patches: Literal["all", "masked"]
+    ) -> CharacterFeatures:
         """Stored character features, or the encoders named."""
         if self._index.characters:
             return StoredCharacters(self._features, self._index)
         clip = load_clip_image_encoder(clip_reference, dtype=self.low_precision)
-        magi = load_magi_image_encoder(magi_reference, dtype=self.low_precision)
+        magi = load_magi_image_encoder(magi_reference, dtype=self.low_precision, patches=magi_patches)
         clip.model.to(self._accelerator.device)
         magi.model.to(self._accelerator.device)
         return EncodedCharacters(clip, magi, self._panel_set)
+
+    def recompute(
+        self, networks: Checkpointing, *, unet: UNet2DConditionModel, llm: LlamaForCausalLM | None = None
+    ) -> None:
+        """Keep no activations of those ``networks`` for the backward pass (gradient checkpointing)."""
+        if networks == "all":
+            unet.enable_gradient_checkpointing()
+        if networks != "none" and llm is not None:
+            llm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
     def fit(self, objective: nn.Module, batches: Batches, log_every_steps: int) -> None:
         """Train ``objective``; the main process then writes ``training.json`` and ``logs/``."""

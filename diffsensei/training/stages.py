@@ -6,7 +6,8 @@ formats inference loads, ``training.json``, and under ``logs/`` the metrics and 
 Arguments common to all, and the configuration they come from:
 ``stage`` training.<stage>; ``text_encoder``, ``text_encoder_2``, ``clip_image_encoder``, ``magi_image_encoder``
 model.foundations.* (used only where the cache is off); ``seed`` seed; ``num_processes``, ``mixed_precision``
-training.*; ``num_threads``, ``log_every_steps`` runtime.*. ``panels`` and ``features`` are the outputs of those stages.
+training.*; ``num_threads``, ``log_every_steps``, ``gradient_checkpointing`` runtime.*. ``panels`` and ``features`` are
+the outputs of those stages.
 """
 
 from pathlib import Path
@@ -15,7 +16,10 @@ import numpy as np
 
 from diffsensei.config.schema import (
     ConditioningConfig,
+    FidelityConfig,
+    GeneratorStageConfig,
     IdentityAdapterConfig,
+    LayoutConfig,
     ResamplerConfig,
     TrainStageConfig,
     UNetConfig,
@@ -28,8 +32,9 @@ from diffsensei.training.batch import CaptionedBatches, ConditionedBatches
 from diffsensei.training.identity_adapter import IdentityAdapterObjective
 from diffsensei.training.image_generator import ImageGeneratorObjective
 from diffsensei.training.initial_weights import initial_unet, start_from_ip_adapter
-from diffsensei.training.stage_run import Precision, StageRun
+from diffsensei.training.stage_run import Checkpointing, Precision, StageRun
 from diffsensei.training.t2i import TextToImageObjective
+from diffsensei.training.trained_parameters import merge_lora, select_trained
 
 
 def pretrain(
@@ -45,6 +50,7 @@ def pretrain(
     mixed_precision: Precision,
     num_threads: int,
     log_every_steps: int,
+    gradient_checkpointing: Checkpointing,
     panels: Path,
     features: Path,
     workspace: Path,
@@ -67,7 +73,7 @@ def pretrain(
         workspace=workspace,
         output=output,
     )
-    training_panels = run.read_panels(min_reference_side=0)
+    training_panels = run.read_panels()
     text = run.text(training_panels, (text_encoder, text_encoder_2))
     tokens, pooled = text(np.array([0]))
     network = initial_unet(
@@ -77,6 +83,7 @@ def pretrain(
         cross_attention_dim=tokens.shape[-1],
         pooled_dim=pooled.shape[-1],
     )
+    run.recompute(gradient_checkpointing, unet=network)
     batches = CaptionedBatches(run.plan(), training_panels, run.moments, text, caption_drop_rate)
     run.fit(TextToImageObjective(network, run.moments.scaling_factor), batches, log_every_steps)
     if run.is_main:
@@ -85,19 +92,22 @@ def pretrain(
 
 def stage1(
     *,
-    stage: TrainStageConfig,
+    stage: GeneratorStageConfig,
+    layout: LayoutConfig,
     resampler: ResamplerConfig,
     ip_adapter: str,
     text_encoder: str,
     text_encoder_2: str,
     clip_image_encoder: str,
     magi_image_encoder: str,
+    fidelity: FidelityConfig,
     conditioning: ConditioningConfig,
     seed: int,
     num_processes: int,
     mixed_precision: Precision,
     num_threads: int,
     log_every_steps: int,
+    gradient_checkpointing: Checkpointing,
     panels: Path,
     features: Path,
     pretrain: Path,
@@ -106,8 +116,9 @@ def stage1(
 ) -> None:
     """The image generator: UNet with character and dialog conditions, and resampler; writes ``unet/``, ``resampler/``.
 
-    Further configuration: ``resampler`` model.resampler, ``ip_adapter`` model.foundations.ip_adapter, ``conditioning``
-    data.conditioning. ``pretrain`` is the output of that stage.
+    Further configuration: ``layout`` model.layout, ``resampler`` model.resampler, ``ip_adapter``
+    model.foundations.ip_adapter, ``fidelity`` model.fidelity, ``conditioning`` data.conditioning. ``pretrain`` is the
+    output of that stage.
     """
     run = StageRun(
         "stage1",
@@ -121,23 +132,35 @@ def stage1(
         workspace=workspace,
         output=output,
     )
-    training_panels = run.read_panels(conditioning.min_reference_side)
+    training_panels = run.read_panels(conditioning.min_reference_side, fidelity.boxes)
     text = run.text(training_panels, (text_encoder, text_encoder_2))
-    characters = run.characters(clip_image_encoder, magi_image_encoder)
+    characters = run.characters(clip_image_encoder, magi_image_encoder, fidelity.magi_patches)
     clip_tokens, magi_cls = characters(np.array([], np.int64), np.array([], np.bool_))
     network = load_unet(pretrain / "unet")
-    add_manga_conditions(network, resampler.num_queries)
+    add_manga_conditions(
+        network,
+        resampler.num_queries,
+        max_characters=conditioning.max_characters,
+        characters=layout.characters,
+        dialogs=layout.dialogs,
+        mask=fidelity.mask,
+    )
     extractor = Resampler(
         **resampler.model_dump(),
         clip_dim=clip_tokens.shape[-1],
         magi_dim=magi_cls.shape[-1],
         output_dim=network.config["cross_attention_dim"],
+        magi_patches=fidelity.magi_patches,
+        empty_slots=fidelity.empty_slots,
     )
     start_from_ip_adapter(ip_adapter, network, extractor)
+    select_trained(network, stage)
+    run.recompute(gradient_checkpointing, unet=network)
     batches = ConditionedBatches(
         run.plan(), training_panels, run.moments, text, characters, conditioning, with_targets=False
     )
     run.fit(ImageGeneratorObjective(network, extractor, run.moments.scaling_factor), batches, log_every_steps)
+    merge_lora(network)
     if run.is_main:
         save_unet(network, output / "unet")
         extractor.save_pretrained(output / "resampler")
@@ -152,12 +175,14 @@ def stage2(
     text_encoder_2: str,
     clip_image_encoder: str,
     magi_image_encoder: str,
+    fidelity: FidelityConfig,
     conditioning: ConditioningConfig,
     seed: int,
     num_processes: int,
     mixed_precision: Precision,
     num_threads: int,
     log_every_steps: int,
+    gradient_checkpointing: Checkpointing,
     panels: Path,
     features: Path,
     stage1: Path,
@@ -166,8 +191,8 @@ def stage2(
 ) -> None:
     """The MLLM identity adapter on a frozen image generator; writes ``adapter/``.
 
-    Further configuration: ``adapter`` model.adapter, ``llm`` model.foundations.llm, ``conditioning``
-    data.conditioning. ``stage1`` is the output of that stage.
+    Further configuration: ``adapter`` model.adapter, ``llm`` model.foundations.llm, ``fidelity`` model.fidelity (as
+    stage 1 had it), ``conditioning`` data.conditioning. ``stage1`` is the output of that stage.
     """
     run = StageRun(
         "stage2",
@@ -181,9 +206,9 @@ def stage2(
         workspace=workspace,
         output=output,
     )
-    training_panels = run.read_panels(conditioning.min_reference_side)
+    training_panels = run.read_panels(conditioning.min_reference_side, fidelity.boxes)
     text = run.text(training_panels, (text_encoder, text_encoder_2))
-    characters = run.characters(clip_image_encoder, magi_image_encoder)
+    characters = run.characters(clip_image_encoder, magi_image_encoder, fidelity.magi_patches)
     network = load_unet(stage1 / "unet").to(run.low_precision)  # type: ignore[arg-type]
     extractor = Resampler.from_pretrained(stage1 / "resampler").to(run.low_precision)
     language_model = load_llm(llm, dtype=run.low_precision)
@@ -195,6 +220,7 @@ def stage2(
         num_queries=extractor.config["num_queries"],
         token_dim=network.config["cross_attention_dim"],
     )
+    run.recompute(gradient_checkpointing, unet=network, llm=language_model.model)
     batches = ConditionedBatches(
         run.plan(), training_panels, run.moments, text, characters, conditioning, with_targets=True
     )

@@ -86,6 +86,17 @@ def test_boxes_follow_the_centre_crop(folder: Path) -> None:
     assert panels.character_starts.tolist() == [0, 3, 4, 5]
 
 
+def test_uncropped_boxes_stay_relative_to_the_whole_panel(folder: Path) -> None:
+    """As the reference code leaves them: 100x200 shows only its middle half, the boxes do not know."""
+    corrected = read_training_panels(folder, np.array([0, 1, 0]), BUCKETS, 12)
+    panels = read_training_panels(folder, np.array([0, 1, 0]), BUCKETS, 12, boxes="uncropped")
+    inside = panels.character_boxes[0]
+    np.testing.assert_allclose(corrected.character_boxes[0], [2 * inside[0] - 0.5, 0.2, 2 * inside[2] - 0.5, 0.8])
+    np.testing.assert_allclose(inside, [0.4, 0.2, 0.6, 0.8], atol=1e-6)
+    assert panels.dialog_usable.all()
+    np.testing.assert_array_equal(panels.time_ids, corrected.time_ids)
+
+
 def test_references_are_clean_large_and_of_the_same_page(folder: Path) -> None:
     panels = read_training_panels(folder, np.array([0, 1, 0]), BUCKETS, min_reference_side=12)
     pools = [panels.references[low:high].tolist() for low, high in panels.reference_ranges]

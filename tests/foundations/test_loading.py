@@ -219,6 +219,13 @@ def test_magi_crop_encoder_out_of_its_large_checkpoint(magi: tuple[Path, ViTMAEM
     assert loaded.model.config.mask_ratio == 0.0
 
 
+def test_magi_crop_encoder_as_its_configuration_has_it(magi: tuple[Path, ViTMAEModel]) -> None:
+    plain = magi[0].parent / "plain"
+    loading.load_magi_image_encoder(str(magi[0])).processor.save_pretrained(plain)
+    for folder in (magi[0], plain):
+        assert loading.load_magi_image_encoder(str(folder), patches="masked").model.config.mask_ratio == 0.75
+
+
 def test_magi_crop_encoder_is_strict(magi: tuple[Path, ViTMAEModel]) -> None:
     folder, _ = magi
 

@@ -127,6 +127,9 @@ def test_without_the_adapter_it_is_stage_1(
     base = stage1(requests, requests_folder, sampling)
     assert same(base, loaded(requests, requests_folder, sampling))
     assert same(base, stage1(requests, requests_folder, sampling.replaced(adapter_blend=1.0)))
+    crowd = requests[0].replaced(characters=requests[0].characters * 3)
+    with pytest.raises(ValueError, match="at most 4 characters, got 6"):
+        loaded([crowd], requests_folder, sampling)
 
 
 def test_impossible_requests_are_refused_in_one_line(

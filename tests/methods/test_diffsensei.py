@@ -1,5 +1,6 @@
 """DiffSensei as a method: what it consumes, its negative branch, and that a panel's company changes nothing."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 
 from diffsensei.config.schema import SamplingConfig, UNetConfig
+from diffsensei.diffusion.sampling import denoise, initial_noise
 from diffsensei.foundations.loading import (
     NOISE_SCHEDULE,
     load_clip_image_encoder,
@@ -26,7 +28,7 @@ from diffsensei.models.character_features import feature_widths
 from diffsensei.models.conditions import Conditions
 from diffsensei.models.resampler import Resampler
 from diffsensei.models.text import text_widths
-from diffsensei.models.unet import add_manga_conditions, build_unet
+from diffsensei.models.unet import add_manga_conditions, build_unet, noise_predictor
 
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler  # isort: skip
 
@@ -163,6 +165,75 @@ def test_the_negative_branch_is_a_panel_without_conditions(diffsensei: DiffSense
     assert torch.equal(negative.character_tokens[2], positive.character_tokens[2])
     assert torch.equal(negative.time_ids, positive.time_ids)
     assert positive.time_ids[0].tolist() == [32.0, 24.0, 0.0, 0.0, 32.0, 24.0]
+
+
+def with_empty_slots(method: DiffSensei, empty_slots: str) -> DiffSensei:
+    """The same networks under another value of the fidelity switch."""
+    resampler = copy.deepcopy(method.characters.resampler)
+    resampler.register_to_config(empty_slots=empty_slots)
+    return DiffSensei(method.generator, replace(method.characters, resampler=resampler))
+
+
+def test_empty_slots_can_hold_what_the_resampler_makes_of_nothing(diffsensei: DiffSensei, folder: Path) -> None:
+    """As in the reference code's inference, in both branches; characters that exist keep their tokens."""
+    latents(diffsensei, PANELS, folder, SAMPLING)
+    _, expected = drawn_branches(diffsensei)
+    method = with_empty_slots(diffsensei, "resampled")
+    latents(method, PANELS, folder, SAMPLING)
+    negative, positive = drawn_branches(method)
+    assert positive.layout is not None
+    exists = positive.layout.character_exists
+    tokens, zeros = (branch.character_tokens[:, QUERIES:].unflatten(1, (4, QUERIES)) for branch in (positive, expected))
+    torch.testing.assert_close(tokens[exists], zeros[exists])
+    resampler = method.characters.resampler
+    clip_dim, magi_dim = (resampler.config[name] for name in ("clip_dim", "magi_dim"))
+    patches = method.characters.clip.model.config
+    nothing = torch.zeros(1, 1, (patches.image_size // patches.patch_size) ** 2 + 1, clip_dim)
+    with torch.no_grad():
+        one = resampler(nothing, torch.zeros(1, 1, magi_dim), torch.ones(1, 1, dtype=torch.bool))[0, QUERIES:]
+    assert negative.character_tokens is not None
+    for empty in (*tokens[~exists], *negative.character_tokens[:, QUERIES:].unflatten(1, (4, QUERIES)).flatten(0, 1)):
+        torch.testing.assert_close(empty, one)
+
+
+@pytest.mark.parametrize("guidance_scale", [0.0, 0.5, 1.0])
+def test_without_guidance_the_conditions_act_alone_in_one_forward(
+    guidance_scale: float, diffsensei: DiffSensei, folder: Path
+) -> None:
+    """Boxes included: the reference code mixes up the branches here and draws with empty boxes."""
+    sampling = SAMPLING.replaced(guidance_scale=guidance_scale)
+    batches: list[int] = []
+    handle = diffsensei.generator.unet.register_forward_pre_hook(lambda _unet, inputs: batches.append(len(inputs[0])))
+    drawn = torch.stack(latents(diffsensei, PANELS, folder, sampling))
+    handle.remove()
+    assert batches == [len(PANELS)] * SAMPLING.steps
+    _, positive = drawn_branches(diffsensei)
+    predict = noise_predictor(diffsensei.generator.unet, positive)
+    noise = initial_noise([panel.seed for panel in PANELS], 4, *drawn.shape[-2:])
+    expected = denoise(predict, noise, diffsensei.generator.scheduler, SAMPLING.steps)
+    torch.testing.assert_close(drawn, expected, atol=1e-5, rtol=1e-5)
+    bare = [replace(panel, characters=(), dialogs=()) for panel in PANELS]
+    assert not torch.allclose(torch.stack(latents(diffsensei, bare, folder, sampling)), drawn, atol=1e-3)
+
+
+def test_more_characters_than_the_model_has_slots_for_are_refused(diffsensei: DiffSensei, folder: Path) -> None:
+    crowd = replace(PANELS[1], characters=PANELS[1].characters * 2 + PANELS[0].characters)
+    with pytest.raises(ValueError, match="at most 4 characters, got 5"):
+        latents(diffsensei, [crowd], folder, SAMPLING)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "usable"),
+    [(34, 24, "32 x 24"), (24, 31, "24 x 32"), (8, 40, "16 x 40"), (72, 24, "64 x 24"), (80, 2, "64 x 16")],
+)
+def test_sizes_that_cannot_be_drawn_are_refused_with_the_nearest_that_can(
+    height: int, width: int, usable: str, diffsensei: DiffSensei, folder: Path
+) -> None:
+    sampling = SAMPLING.replaced(min_side=16, max_side=64)
+    panel = replace(PANELS[2], height=height, width=width)
+    factor = diffsensei.generator._factor
+    with pytest.raises(ValueError, match=rf"multiples of {factor} pixels from 16 to 64, got .* use {usable}"):
+        latents(diffsensei, [panel], folder, sampling)
 
 
 def test_the_same_reference_gives_the_same_tokens_in_any_slot(diffsensei: DiffSensei, folder: Path) -> None:

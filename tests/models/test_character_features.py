@@ -4,7 +4,6 @@ import copy
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 from diffsensei.models.character_features import encode_characters, feature_widths
@@ -52,9 +51,22 @@ def test_clip_tokens_are_the_penultimate_layers(image_encoders: tuple[Any, Any])
     torch.testing.assert_close(encode_characters(*image_encoders, [image])[0], expected)
 
 
-def test_a_masking_encoder_is_refused(image_encoders: tuple[Any, Any]) -> None:
+def test_a_masking_encoder_hides_the_same_patches_of_the_same_image(image_encoders: tuple[Any, Any]) -> None:
+    """Whatever the batch and the global generator; other images (mirrored ones too) have their own."""
     clip, magi = image_encoders
     masking = copy.deepcopy(magi)
     masking.model.config.mask_ratio = 0.75
-    with pytest.raises(ValueError, match="mask_ratio 0"):
-        encode_characters(clip, masking, drawings())
+    images = drawings()
+    _, together = encode_characters(clip, masking, images)
+    torch.manual_seed(7)
+    _, alone = encode_characters(clip, masking, images[2:])
+    torch.testing.assert_close(together[2:], alone)
+    _, whole = encode_characters(clip, magi, images)
+    assert not torch.allclose(together, whole)
+    seen = [masking.model(masking_pixels(masking, image), noise=None).last_hidden_state.shape[1] for image in images]
+    assert seen == [2, 2, 2], "one of four patches, and CLS"
+
+
+def masking_pixels(encoder: Any, image: np.ndarray) -> torch.Tensor:
+    picture = np.stack([image] * 3, axis=-1)
+    return encoder.processor(images=[picture], return_tensors="pt").pixel_values

@@ -51,6 +51,22 @@ def test_without_any_character_every_parameter_has_a_gradient() -> None:
     assert {name for name, p in resampler.named_parameters() if p.grad.any()} == {"dummy_tokens"}
 
 
+def test_without_magi_its_vector_has_no_weight_and_no_influence(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"dim": 16, "depth": 2, "heads": 2, "head_dim": 8, "num_queries": 3, "clip_dim": 10, "magi_dim": 6}
+    resampler = Resampler(**sizes, output_dim=12, magi=False)
+    clip_tokens, magi_cls = features()
+    exists = torch.ones(2, 3, dtype=torch.bool)
+    tokens = resampler(clip_tokens, magi_cls, exists)
+    assert torch.equal(resampler(clip_tokens, magi_cls + 1.0, exists), tokens)
+    assert not torch.equal(small()(clip_tokens, magi_cls + 1.0, exists), small()(clip_tokens, magi_cls, exists))
+    assert small().state_dict().keys() - resampler.state_dict().keys() == {"proj_in_magi.weight", "proj_in_magi.bias"}
+    tokens.square().sum().backward()
+    assert [name for name, p in resampler.named_parameters() if p.grad is None or not p.grad.any()] == []
+    resampler.save_pretrained(tmp_path)
+    assert torch.equal(Resampler.from_pretrained(tmp_path)(clip_tokens, magi_cls, exists), tokens)
+
+
 def test_save_and_load_are_bit_equal(tmp_path: Path) -> None:
     resampler, (clip_tokens, magi_cls) = small(), features()
     resampler.save_pretrained(tmp_path)

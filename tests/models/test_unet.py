@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -280,3 +281,126 @@ def test_paper_size_has_the_released_parameter_counts_and_names() -> None:
     name = "up_blocks.0.attentions.2.transformer_blocks.9.attn2.processor.to_v_ip.weight"
     assert character[name].shape == (1280, 2048)
     assert "mid_block.attentions.0.transformer_blocks.9.attn2.processor.to_k_ip.weight" in character
+
+
+# ---------------------------------------------------------------- layouts of the paper's Table 3
+
+LAYOUTS = [
+    (characters, dialogs) for characters in ("mask", "fourier", "none") for dialogs in ("mask", "fourier", "none")
+]
+
+
+def laid_out(characters: str, dialogs: str, mask: str = "exact") -> UNet2DConditionModel:
+    unet = small_unet(manga=False)
+    add_manga_conditions(unet, QUERIES, max_characters=SLOTS, characters=characters, dialogs=dialogs, mask=mask)
+    with torch.no_grad():
+        for name, weight in unet.named_parameters():
+            if "box_embedding" in name:
+                weight.normal_()
+    return unet.eval()
+
+
+def moved(conditions: Conditions, boxes: str) -> Conditions:
+    """``conditions`` with every box of one kind somewhere else."""
+    layout = conditions.layout
+    assert layout is not None
+    return replace(conditions, layout=replace(layout, **{boxes: getattr(layout, boxes) * 0.5 + 0.2}))
+
+
+@pytest.mark.parametrize(("characters", "dialogs"), LAYOUTS)
+def test_a_layout_listens_to_its_boxes_or_not_at_all(characters: str, dialogs: str) -> None:
+    unet, (latents, timesteps), conditions = laid_out(characters, dialogs), some_latents(), some_conditions()
+    with torch.no_grad():
+        base = predict_noise(unet, latents, timesteps, conditions)
+        for boxes, layout in (("character_boxes", characters), ("dialog_boxes", dialogs)):
+            other = predict_noise(unet, latents, timesteps, moved(conditions, boxes))
+            assert torch.equal(other, base) is (layout == "none"), boxes
+
+
+@pytest.mark.parametrize(
+    ("characters", "dialogs", "mask"), [*((*pair, "exact") for pair in LAYOUTS), ("mask", "mask", "reference")]
+)
+def test_layouts_are_saved_looped_and_learnt(characters: str, dialogs: str, mask: str, tmp_path: Path) -> None:
+    unet, (latents, timesteps), conditions = laid_out(characters, dialogs, mask), some_latents(), some_conditions()
+    save_unet(unet, tmp_path)
+    loaded = load_unet(tmp_path).eval()
+    assert loaded.config["manga_conditions"] == {
+        "num_queries": QUERIES,
+        "max_characters": SLOTS,
+        "characters": characters,
+        "dialogs": dialogs,
+        "mask": mask,
+    }
+    predict = noise_predictor(unet, conditions)
+    with torch.no_grad():
+        expected = predict_noise(unet, latents, timesteps, conditions)
+        assert torch.equal(predict_noise(loaded, latents, timesteps, conditions), expected)
+        assert torch.equal(predict(latents, timesteps), expected)
+        assert torch.equal(predict(latents, timesteps), expected)
+    unet.train()
+    predict_noise(unet, latents, timesteps, conditions).square().mean().backward()
+    assert [name for name, weight in unet.named_parameters() if weight.grad is None or not weight.grad.any()] == []
+
+
+@pytest.mark.parametrize("dialogs", ["mask", "fourier", "none"])
+def test_without_dialogs_every_layout_is_the_same(dialogs: str) -> None:
+    conditions, (latents, timesteps) = some_conditions(), some_latents()
+    assert conditions.layout is not None
+    silent = replace(
+        conditions, layout=replace(conditions.layout, dialog_exists=torch.zeros_like(conditions.layout.dialog_exists))
+    )
+    with torch.no_grad():
+        expected = predict_noise(laid_out("mask", "none"), latents, timesteps, silent)
+        torch.testing.assert_close(predict_noise(laid_out("mask", dialogs), latents, timesteps, silent), expected)
+
+
+def test_a_dialogs_fourier_embedding_is_added_to_the_timesteps_before_their_network() -> None:
+    unet, (latents, timesteps), conditions = laid_out("mask", "fourier"), some_latents(), some_conditions()
+    inputs = _inputs(unet.time_embedding.linear_1, lambda: predict_noise(unet, latents, timesteps, conditions))
+    plain = Conditions(conditions.text_tokens, conditions.pooled_text, conditions.time_ids)
+    stock = _inputs(unet.time_embedding.linear_1, lambda: predict_noise(unet, latents, timesteps, plain))
+    layout = conditions.layout
+    assert layout is not None
+    embed = unet.time_embedding.cond_proj.box_embedding
+    with torch.no_grad():
+        expected = sum(embed(layout.dialog_boxes, layout.dialog_exists)[:, dialog] for dialog in range(DIALOGS))
+    torch.testing.assert_close(inputs - stock, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_characters_fourier_embedding_is_added_to_its_own_tokens() -> None:
+    unet, (latents, timesteps), conditions = laid_out("fourier", "none"), some_latents(), some_conditions()
+    assert conditions.layout is not None
+    assert conditions.character_tokens is not None
+    conditions.layout.character_exists[:, 1] = False
+    layer = unet.mid_block.attentions[0].transformer_blocks[0].attn2.processor.to_k_ip
+    tokens = _inputs(layer, lambda: predict_noise(unet, latents, timesteps, conditions))
+    shift = (tokens - conditions.character_tokens).unflatten(1, (1 + SLOTS, QUERIES))
+    assert not shift[:, 0].any()
+    assert not shift[:, 2].any()
+    boxes = conditions.layout.character_boxes
+    with torch.no_grad():
+        embedded = unet.character_box_embedding(boxes, torch.ones(boxes.shape[:2], dtype=torch.bool))
+    for slot in (0, 2):
+        for query in range(QUERIES):
+            torch.testing.assert_close(shift[:, 1 + slot, query], embedded[:, slot], atol=1e-5, rtol=1e-4)
+
+
+def _inputs(module: torch.nn.Module, call: Callable[[], object]) -> Tensor:
+    seen: list[Tensor] = []
+    handle = module.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach()))
+    with torch.no_grad():
+        call()
+    handle.remove()
+    return seen[0]
+
+
+def test_keys_and_values_are_computed_once_in_a_loop() -> None:
+    unet, (latents, timesteps), conditions = small_unet(), some_latents(), some_conditions()
+    counted: list[str] = []
+    for name, module in unet.named_modules():
+        if name.endswith(("attn2.to_k", "to_k_ip")):
+            module.register_forward_hook(lambda *_, name=name: counted.append(name))
+    predict = noise_predictor(unet, conditions)
+    for _ in range(3):
+        predict(latents, timesteps)
+    assert len(counted) == len(set(counted)) > 0

@@ -142,7 +142,13 @@ def test_another_seed_of_the_world_moves_everything(finished: Store) -> None:
 
 
 def test_speed_is_no_part_of_a_result(finished: Store) -> None:
-    plan = _plan(finished, "runtime.num_threads=7", "runtime.dask_workers=3", "runtime.log_every_steps=99")
+    plan = _plan(
+        finished,
+        "runtime.num_threads=7",
+        "runtime.dask_workers=3",
+        "runtime.log_every_steps=99",
+        "runtime.gradient_checkpointing=all",
+    )
     assert {row.stage for row in plan.work} <= {"provenance", "report"}
 
 

@@ -97,6 +97,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, experiment: ExperimentConfig
         **{name: foundations[name] for name in frozen},
         buckets=experiment.data.buckets,
         cache=experiment.data.cache,
+        magi_patches="all",
         num_threads=1,
         panels=root / "panels",
         workspace=root / "features-workspace",

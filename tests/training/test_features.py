@@ -45,6 +45,7 @@ def encode(world: Any, experiment: Any, tmp_path: Path) -> Encode:
             **world.named(*FROZEN),
             buckets=experiment.data.buckets,
             cache=cache,
+            magi_patches="all",
             num_threads=1,
             panels=world.panels,
             workspace=workspace,

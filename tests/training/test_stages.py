@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffsensei.config.schema import CacheConfig
+from diffsensei.config.schema import REFERENCE, CacheConfig, LayoutConfig
 from diffsensei.foundations.loading import load_llm
 from diffsensei.models.identity_adapter import load_adapter
 from diffsensei.models.resampler import Resampler
@@ -34,6 +34,7 @@ def folders(root: Path) -> dict[str, Path]:
 
 def common(world: Any, root: Path, **more: Any) -> dict[str, Any]:
     settings = {"seed": 0, "num_processes": 1, "mixed_precision": "no", "num_threads": 1, "log_every_steps": 1}
+    settings["gradient_checkpointing"] = "none"
     return settings | {"panels": world.panels, "features": world.features, **folders(root), **more}
 
 
@@ -47,23 +48,25 @@ def run_pretrain(world: Any, experiment: Any, root: Path, **more: Any) -> Path:
 
 def run_stage1(world: Any, experiment: Any, root: Path, pretrained: Path, **more: Any) -> Path:
     stage1(
-        resampler=experiment.model.resampler,
         ip_adapter="none",
-        conditioning=experiment.data.conditioning,
         pretrain=pretrained,
         **world.named(*TEXT, *IMAGES),
-        **common(world, root, stage=experiment.training.stage1) | more,
+        **common(world, root, stage=experiment.training.stage1)
+        | {"resampler": experiment.model.resampler, "layout": experiment.model.layout}
+        | {"fidelity": experiment.model.fidelity, "conditioning": experiment.data.conditioning}
+        | more,
     )
     return root / "output"
 
 
 def run_stage2(world: Any, experiment: Any, root: Path, generator: Path, **more: Any) -> Path:
     stage2(
-        adapter=experiment.model.adapter,
         conditioning=experiment.data.conditioning,
         stage1=generator,
         **world.named(*TEXT, *IMAGES, "llm"),
-        **common(world, root, stage=experiment.training.stage2) | more,
+        **common(world, root, stage=experiment.training.stage2)
+        | {"adapter": experiment.model.adapter, "fidelity": experiment.model.fidelity}
+        | more,
     )
     return root / "output"
 
@@ -138,12 +141,65 @@ def test_stage2_trains_the_adapter_and_nothing_else(
     assert metrics["train/loss"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_ablations_are_recorded_in_what_stage1_writes_and_stage2_goes_on_from_there(
+    world: Any, experiment: Any, pretrained: Path, tmp_path: Path
+) -> None:
+    """Table 3's alternatives, LoRA, and the reference's ways, all at once."""
+    choices = {
+        "stage": experiment.training.stage1.replaced(steps=2, trained="lora", lora_rank=2, lora_alpha=2.0),
+        "layout": LayoutConfig(characters="fourier", dialogs="fourier"),
+        "resampler": experiment.model.resampler.replaced(magi=False),
+        "fidelity": REFERENCE,
+        "conditioning": experiment.data.conditioning,
+    }
+    generator = run_stage1(world, experiment, tmp_path / "stage1", pretrained, **choices)
+    network = load_unet(generator / "unet")
+    assert network.config["manga_conditions"] == {
+        "num_queries": 4,
+        "max_characters": 4,
+        "mask": "reference",
+        "characters": "fourier",
+        "dialogs": "fourier",
+    }
+    before, after = load_unet(pretrained / "unet").state_dict(), network.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {
+        name
+        for name in before
+        if name.rsplit(".", 1)[0].endswith(("to_q", "to_k", "to_v", "to_out.0")) and not name.endswith("bias")
+    }
+    extractor = Resampler.from_pretrained(generator / "resampler")
+    recorded = {name: extractor.config[name] for name in ("magi", "magi_patches", "empty_slots")}
+    assert recorded == {"magi": False, "magi_patches": "masked", "empty_slots": "resampled"}
+    assert not any("magi" in name for name in extractor.state_dict())
+    stage = experiment.training.stage2.replaced(steps=1)
+    output = run_stage2(world, experiment, tmp_path / "stage2", generator, stage=stage, fidelity=REFERENCE)
+    assert (output / "adapter" / "config.json").is_file()
+
+
 def test_the_same_run_twice_gives_the_same_weights(
     world: Any, experiment: Any, generator: Path, pretrained: Path, tmp_path: Path
 ) -> None:
     again = run_stage1(world, experiment, tmp_path, pretrained)
     assert_same_tensors(again, generator)
     assert (again / "training.json").read_text() == (generator / "training.json").read_text()
+
+
+def test_recomputed_activations_give_the_same_weights(
+    world: Any, experiment: Any, generator: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    """Up to rounding; dropout included, which must fall on the same values the second time."""
+    again = run_stage1(world, experiment, tmp_path / "stage1", pretrained, gradient_checkpointing="all")
+    for name, tensor in tensors(generator).items():
+        torch.testing.assert_close(tensors(again)[name], tensor, atol=1e-5, rtol=1e-4)
+    outputs = [
+        run_stage2(world, experiment, tmp_path / networks, generator, gradient_checkpointing=networks)
+        for networks in ("none", "llm", "all")
+    ]
+    kept, *recomputed = [tensors(output) for output in outputs]
+    for name, tensor in kept.items():
+        for other in recomputed:
+            torch.testing.assert_close(other[name], tensor, atol=1e-5, rtol=1e-4)
 
 
 def test_encoders_in_the_loop_train_like_stored_features(
@@ -156,6 +212,7 @@ def test_encoders_in_the_loop_train_like_stored_features(
         **world.named("vae", *TEXT, *IMAGES),
         buckets=experiment.data.buckets,
         cache=CacheConfig(text=False, characters=False),
+        magi_patches="all",
         num_threads=1,
         panels=world.panels,
         workspace=tmp_path / "workspace",

@@ -1,0 +1,21 @@
+"""The benchmarks' two sides give the same. How fast they are is printed by ``make bench`` and tested nowhere."""
+
+import pytest
+
+from tests.benchmarks import answers, dialogs, loops, masks
+from tests.benchmarks.interleaved import Case, measure
+
+CASES = [case for module in (masks, dialogs, answers, loops) for case in module.cases()]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_both_sides_are_equal(case: Case) -> None:
+    case.check()
+
+
+def test_a_benchmark_whose_sides_differ_measures_nothing() -> None:
+    def differ() -> None:
+        raise AssertionError("not equal")
+
+    with pytest.raises(AssertionError, match="not equal"):
+        measure(Case("broken", differ, lambda: 1, lambda: 2, 0.0), repeats=2)
