@@ -41,7 +41,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from diffsensei.foundations.dialog_detector import DialogDetector, HeatmapDetector
 from diffsensei.foundations.locations import WEIGHTS, Location, foundation_digest, resolve
 from diffsensei.foundations.magi_dialogs import MagiDialogDetector
-from diffsensei.magi.layout import CROPS_PREFIX, DETECTION_PREFIX, crop_encoder, is_magi, take_apart
+from diffsensei.magi.layout import CROPS_PREFIX, DETECTION_PREFIX, EVERY_PATCH, crop_encoder, is_magi, take_apart
 from diffsensei.magi.magi import Magi
 from diffsensei.magi.network import MagiNetwork
 
