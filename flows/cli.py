@@ -60,6 +60,8 @@ app = typer.Typer(
 )
 data = typer.Typer(no_args_is_help=True, help="Look at the embedded data set.")
 app.add_typer(data, name="data")
+story_files = typer.Typer(no_args_is_help=True, help="Story files, which `generate` draws.")
+app.add_typer(story_files, name="story")
 
 Preset = Annotated[str, typer.Option(help="tiny (CPU), small (one GPU) or paper (8 GPUs).")]
 Overrides = Annotated[
@@ -68,6 +70,7 @@ Overrides = Annotated[
         "--set", metavar="PATH=VALUE", help="Change one field, for example training.stage1.steps=10. Repeatable."
     ),
 ]
+Checkpoint = Annotated[str, typer.Option(help="A bundle's folder, or `released` for the newest released one.")]
 
 
 @app.callback()
@@ -161,30 +164,64 @@ def _is_under(path: str, changed: set[str]) -> bool:
     return any(path == other or path.startswith(f"{other}.") for other in changed)
 
 
-@app.command(epilog="Example: diffsensei generate story.json --checkpoint released --output pages")
+@app.command(epilog="Example: diffsensei generate examples/rainy-day/story.json -o pages")
 def generate(
     story: Annotated[
-        Path, typer.Argument(help="A story file (JSON): panels with captions, characters, boxes, dialogs.")
+        Path, typer.Argument(help="A story file (JSON): pages of panels with captions, characters, dialogs.")
     ],
-    output: Annotated[Path, typer.Option(help="Folder for the pages.")],
-    checkpoint: Annotated[
-        str, typer.Option(help="A bundle's folder, or `released` for the newest released one.")
-    ] = "released",
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="page.png (page-001.png... if there are several), or a folder for page-001.png..."
+        ),
+    ],
+    checkpoint: Checkpoint = "released",
     preset: Preset = "tiny",
     overrides: Overrides = None,
+    characters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--character", metavar="NAME=FILE", help="Another image for a character, from anywhere. Repeatable."
+        ),
+    ] = None,
+    lettering: Annotated[bool, typer.Option(help="Write the dialogs' text.")] = True,
+    bubbles: Annotated[bool, typer.Option("--bubbles", help="Draw clean bubbles behind the text.")] = False,
+    font: Annotated[Path | None, typer.Option(help="A font file for the text, instead of the bundled one.")] = None,
 ) -> None:
     """Draw manga pages from a story: text, character images, boxes and dialogs.
 
     The preset gives the release's name, the size of panels and how they are sampled; --set sampling.steps=30 and the
-    like change it.
+    like change it. docs/story.md describes the file.
     """
     config = load_preset(preset, overrides or ())
+    images = dict(_named_file(assignment) for assignment in characters or ())
     if not story.is_file():
         raise ValueError(f"story: expected a JSON file, {story} does not exist or is a folder")
+    from diffsensei.inference import DrawingOptions, Lettering
     from tasks.drawing import draw_story
 
-    for page in draw_story(config, story, checkpoint, output):
+    options = DrawingOptions(Lettering(written=lettering, bubbles=bubbles, font=font), images)
+    for page in draw_story(config, story, checkpoint, output, options, _warn):
         typer.echo(str(page))
+
+
+def _named_file(assignment: str) -> tuple[str, Path]:
+    name, _, path = assignment.partition("=")
+    if not name or not path:
+        raise ValueError(f"--character: expected NAME=FILE, got {assignment!r}")
+    return name, Path(path)
+
+
+def _warn(line: str) -> None:
+    typer.echo(f"warning: {line}", err=True)
+
+
+@story_files.command("schema", epilog="Example: diffsensei story schema > story.schema.json")
+def story_schema() -> None:
+    """The JSON Schema of story files; editors complete and check by it."""
+    from diffsensei.inference import Story
+
+    typer.echo(json.dumps(Story.model_json_schema(), indent=2))
 
 
 @app.command(epilog="Example: diffsensei report --open")
@@ -215,6 +252,23 @@ def preview(
 
     preview_world(source, output, pages)
     typer.echo(str(output))
+
+
+@data.command("cast", epilog="Example: diffsensei data cast --series 2 -o cast")
+def cast(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the character images (PNG).")],
+    series: Annotated[int, typer.Option(min=0, help="Which series of the synthetic world.")] = 0,
+    preset: Preset = "tiny",
+    overrides: Overrides = None,
+) -> None:
+    """Character images of a series, for stories, with the words captions describe them by."""
+    source = load_preset(preset, overrides or ()).data.source
+    if source.kind != "synthetic":
+        raise ValueError(f"preset {preset} reads {source.kind} data; only a synthetic world has a cast to draw")
+    from diffsensei.data.synthetic.portraits import write_cast
+
+    for portrait in write_cast(source.seed, series, output):
+        typer.echo(f"{portrait.path}: {portrait.look}")
 
 
 @app.command()
