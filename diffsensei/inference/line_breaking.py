@@ -26,11 +26,9 @@ class Piece:
 
 def pieces_of(text: str) -> list[Piece]:
     """Words, and single ideographs or kana with the punctuation that belongs to them."""
-    matches = list(_PIECES.finditer(text))
-    ends = [match.start() for match in matches[1:]] + [len(text)]
     return [
-        Piece(match.group(), " " if text[match.end() : end].strip() == "" and end > match.end() else "")
-        for match, end in zip(matches, ends, strict=True)
+        Piece(match.group(), " " if text[match.end() : match.end() + 1].isspace() else "")
+        for match in _PIECES.finditer(text)
     ]
 
 

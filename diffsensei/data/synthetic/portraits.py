@@ -42,7 +42,9 @@ def write_cast(seed: int, series: int, folder: Path) -> list[Portrait]:
             path.write_bytes(data.tobytes())
             portraits.append(Portrait(path, describe_look(identity)))
     except OSError as error:
-        raise ValueError(f"cannot write character images to {folder}: {error.strerror}; choose another folder") from error
+        raise ValueError(
+            f"cannot write character images to {folder}: {error.strerror}; choose another folder"
+        ) from error
     return portraits
 
 
