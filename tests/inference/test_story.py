@@ -2,12 +2,14 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from diffsensei import inference
 from diffsensei.data.synthetic.portraits import write_cast
 from diffsensei.inference.story import MAX_FILE_BYTES, Story, character_images, parse_story, read_story
 from diffsensei.methods.reference_image import read_reference
@@ -92,6 +94,16 @@ def test_what_is_no_json_is_one_line(tmp_path: Path) -> None:
     path.write_bytes(b" " * (MAX_FILE_BYTES + 1))
     with pytest.raises(ValueError, match="expected at most"):
         read_story(path)
+
+
+def test_the_document_shows_a_story_and_names_that_exist() -> None:
+    text = (REPOSITORY / "docs" / "story.md").read_text()
+    (example,) = re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL)
+    assert len(parse_story(example).pages[0].panels) == 2
+    (program,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (imported,) = re.findall(r"from diffsensei.inference import (.*)", program)
+    assert [name for name in imported.split(", ") if name not in inference.__all__] == []
+    assert all(hasattr(inference, name) for name in inference.__all__)
 
 
 def test_the_committed_schema_is_the_schema() -> None:
