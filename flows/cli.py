@@ -216,6 +216,26 @@ def _warn(line: str) -> None:
     typer.echo(f"warning: {line}", err=True)
 
 
+@app.command(epilog="Example: diffsensei ui --open")
+def ui(
+    checkpoint: Checkpoint = "released",
+    preset: Preset = "tiny",
+    overrides: Overrides = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0 takes a free one.")] = 7860,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """A page in the browser to write a story, place its boxes and draw it; for this machine only. Ctrl-C ends it."""
+    config = load_preset(preset, overrides or ())
+    from tasks.drawing import serve_studio
+
+    def announce(address: str) -> None:
+        typer.echo(address)
+        if open_it:
+            webbrowser.open(address)
+
+    serve_studio(config, checkpoint, port, announce)
+
+
 @story_files.command("schema", epilog="Example: diffsensei story schema > story.schema.json")
 def story_schema() -> None:
     """The JSON Schema of story files; editors complete and check by it."""

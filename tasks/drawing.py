@@ -40,6 +40,26 @@ def draw_story(
     )
 
 
+def serve_studio(config: ExperimentConfig, checkpoint: str, port: int, announce: Callable[[str], None]) -> None:
+    """Serve the studio with ``checkpoint`` on this machine until interrupted; ``announce`` gets the address.
+
+    Raises ValueError as `draw_story`, or for a port that is taken.
+    """
+    pipeline = find_pipeline(config, checkpoint)
+    import torch
+
+    from diffsensei.inference import DiffSenseiPipeline
+    from diffsensei.studio.exchange import Drawer
+    from diffsensei.studio.server import serve
+
+    hide_loading_bars()
+    torch.set_num_threads(config.runtime.num_threads)
+    loaded = DiffSenseiPipeline.from_pretrained(pipeline)
+    if torch.cuda.is_available():
+        loaded.to("cuda")
+    serve(Drawer(loaded, config.sampling, panel_side(config)), port, announce)
+
+
 def find_pipeline(config: ExperimentConfig, checkpoint: str) -> Path:
     """The pipeline's folder in a bundle, itself, or in what is ``released``. Raises ValueError where there is none."""
     folder = released_bundle(open_store(), config.release) if checkpoint == RELEASED else Path(checkpoint)
