@@ -147,6 +147,7 @@ function boxElement(where, label, parent) {
   element.addEventListener("pointerdown", (down) => {
     down.stopPropagation();
     element.focus();
+    asked++; // an answer that is still on its way would replace the box under the pointer
     const area = parent.getBoundingClientRect();
     const from = boxOf(where);
     const sizing = down.target === corner;
@@ -164,7 +165,7 @@ function boxElement(where, label, parent) {
     };
     const end = () => {
       element.removeEventListener("pointermove", move);
-      if (moved) refresh();
+      refresh();
     };
     element.addEventListener("pointermove", move);
     element.addEventListener("pointerup", end, { once: true });
@@ -197,11 +198,10 @@ function show() {
     }),
   );
   $("remove-page").disabled = story.pages.length === 1;
-  $("reading").value = story.reading;
-  $("paper").value = story.paper;
-  $("seed").value = story.seed;
-  $("width").value = page().width;
-  $("height").value = page().height;
+  const values = { reading: story.reading, paper: story.paper, seed: story.seed, width: page().width, height: page().height };
+  for (const [id, value] of Object.entries(values)) {
+    if ($(id) !== document.activeElement) $(id).value = value; // somebody may be typing
+  }
   showCast();
   showSheet();
   showNumbers();
@@ -269,19 +269,18 @@ function showNumbers() {
 
 function showPanel() {
   const each = panel();
-  const changed = (key, convert) => (event) => {
-    const value = convert(event.target.value);
-    if (value === null) delete each[key];
-    else each[key] = value;
-    refresh();
+  const typing = document.activeElement.closest("#panel") && document.activeElement;
+  const hint = (key) => {
+    const input = made("input", { id: key, type: "number", min: 0.2, max: 5, step: 0.1, value: each[key] ?? "" });
+    input.addEventListener("input", () => {
+      if (input.value === "") delete each[key];
+      else each[key] = Number(input.value);
+    });
+    input.addEventListener("change", refresh);
+    return input;
   };
-  const number = (text) => (text === "" ? null : Number(text));
   const caption = made("textarea", { id: "caption", value: each.caption });
   caption.addEventListener("input", () => (each.caption = caption.value));
-  const weight = made("input", { type: "number", min: 0.2, max: 5, step: 0.1, value: each.weight ?? "" });
-  weight.addEventListener("change", changed("weight", number));
-  const aspect = made("input", { type: "number", min: 0.2, max: 5, step: 0.1, value: each.aspect ?? "" });
-  aspect.addEventListener("change", changed("aspect", number));
 
   const people = each.characters.map((character, index) => {
     const remove = made("button", { type: "button", textContent: "×", ariaLabel: `take ${character.name} out` });
@@ -298,11 +297,9 @@ function showPanel() {
   });
 
   const dialogs = each.dialogs.map((dialog, index) => {
-    const text = made("textarea", { value: dialog.text, ariaLabel: `text of dialog ${index + 1}` });
-    text.addEventListener("change", () => {
-      dialog.text = text.value;
-      showSheet();
-    });
+    const text = made("textarea", { id: `dialog-${index}`, value: dialog.text, ariaLabel: `text of dialog ${index + 1}` });
+    text.addEventListener("input", () => (dialog.text = text.value));
+    text.addEventListener("change", showSheet);
     const remove = made("button", { type: "button", textContent: "×", ariaLabel: `remove dialog ${index + 1}` });
     remove.addEventListener("click", () => take(each.dialogs, index));
     return made("div", { className: "dialog-row" }, text, remove);
@@ -339,9 +336,14 @@ function showPanel() {
     ...dialogs,
     addDialog,
     made("div", { className: "grid" },
-      made("label", {}, "Weight in the layout", weight), made("label", {}, "Width over height", aspect)),
+      made("label", {}, "Weight in the layout", hint("weight")), made("label", {}, "Width over height", hint("aspect"))),
     made("div", { className: "row" }, shift(-1, "Earlier"), shift(1, "Later"), remove),
   );
+  const again = typing && typing.id ? $(typing.id) : null;
+  if (again && typing.isConnected === false) {
+    again.focus();
+    if (again.tagName === "TEXTAREA") again.setSelectionRange(typing.selectionStart, typing.selectionEnd);
+  }
 }
 
 function take(list, index) {
@@ -409,11 +411,10 @@ function saveStory() {
 
 // ---------------------------------------------------------------- controls
 
-const whenChanged = (id, set) =>
-  $(id).addEventListener("change", (event) => {
-    set(event.target.value);
-    refresh();
-  });
+const whenChanged = (id, set) => {
+  $(id).addEventListener("input", () => set($(id).value));
+  $(id).addEventListener("change", refresh);
+};
 whenChanged("reading", (value) => (story.reading = value));
 whenChanged("paper", (value) => (story.paper = value));
 whenChanged("seed", (value) => (story.seed = Number(value)));
