@@ -18,6 +18,8 @@ _LEAST_WIDTH = 0.3
 """Of a bubble, over its panel's height."""
 _DIALOG_ASPECT = 2.0
 """Widest a bubble gets over its height, in pixels."""
+_HEADS = (0.12, 0.42)
+"""How far from the panel's upper edge figures begin: without bubbles, and at most."""
 _FIGURE_ASPECT = 0.9
 """Widest a figure's box gets over its height, in pixels: head, shoulders and an arm."""
 
@@ -45,8 +47,9 @@ def place_page(page: StoryPage, reading: Reading) -> list[PlacedPanel]:
         aspect = (box[2] - box[0]) * page.width / ((box[3] - box[1]) * page.height)
         dialogs = [dialog.box for dialog in panel.dialogs]
         characters = [character.box for character in panel.characters]
-        standing = _standing(characters.count(None), aspect, bool(dialogs))
         hanging = _hanging(dialogs.count(None), aspect)
+        bubbles = [*hanging, *(dialog for dialog in dialogs if dialog is not None)]
+        standing = _standing(characters.count(None), aspect, bubbles)
         placed.append(
             PlacedPanel(panel, box, _filled(characters, standing, reading), _filled(dialogs, hanging, reading))
         )
@@ -63,9 +66,10 @@ def _mirrored(box: Box) -> Box:
     return 1 - box[2], box[1], 1 - box[0], box[3]
 
 
-def _standing(count: int, aspect: float, with_dialogs: bool) -> list[Box]:
-    """``count`` figures that reach the panel's lower edge; lower where something is said above them."""
-    top = 0.3 if with_dialogs else 0.12
+def _standing(count: int, aspect: float, bubbles: list[Box]) -> list[Box]:
+    """``count`` figures from the panel's lower edge up to the ``bubbles``, unless that leaves too little of them."""
+    highest, lowest = _HEADS
+    top = min(max([highest, *(bubble[3] for bubble in bubbles)]), lowest)
     slot = 1 / max(count, 1)
     width = min(slot - _EDGE, _FIGURE_ASPECT * (1 - top) / aspect)
     middles = [(number + 0.5) * slot for number in range(count)]

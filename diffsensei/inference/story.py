@@ -26,6 +26,8 @@ from diffsensei.methods.reference_image import read_reference
 MAX_FILE_BYTES = 4 * 2**20
 MAX_AUTOMATIC_PANELS = 12
 """More panels than a page of manga holds need boxes of their own."""
+MAX_PIXELS = 500_000_000
+"""Of all pages together, since they are kept until the last is drawn: 229 pages of the default size."""
 
 
 def _has_area_inside(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
@@ -68,8 +70,9 @@ class StoryPanel(Config):
     aspect: Annotated[float, Field(ge=0.2, le=5.0)] | None = None
     """Automatic layout: wished width over height; a hint."""
     caption: str
-    characters: tuple[StoryCharacter, ...] = ()
-    dialogs: tuple[StoryDialog, ...] = ()
+    characters: Annotated[tuple[StoryCharacter, ...], Field(max_length=64)] = ()
+    """The model takes fewer: as many as it was trained with."""
+    dialogs: Annotated[tuple[StoryDialog, ...], Field(max_length=64)] = ()
     """In order of speaking."""
     seed: Seed | None = None
     """Another drawing of the same panel; null derives it from the story's seed."""
@@ -85,7 +88,7 @@ class StoryPage(Config):
     gutter: Annotated[float, Field(ge=0.0, le=0.1)] = 0.016
     """Automatic layout: space between panels side by side, over the page's shorter side; rows are half as much
     further apart."""
-    panels: Annotated[tuple[StoryPanel, ...], Field(min_length=1)]
+    panels: Annotated[tuple[StoryPanel, ...], Field(min_length=1, max_length=64)]
     """In reading order."""
 
     @model_validator(mode="after")
@@ -113,12 +116,19 @@ class Story(Config):
     """For editors; ignored."""
     characters: dict[str, str] = Field(default_factory=dict)
     """Name to image file, relative to the story file and inside its folder. One image serves the whole story."""
-    pages: Annotated[tuple[StoryPage, ...], Field(min_length=1, max_length=200)]
+    pages: Annotated[tuple[StoryPage, ...], Field(min_length=1)]
     reading: Reading = "rtl"
     """Reading direction: from right to left as in Japan, or from left to right."""
     paper: Literal["grey", "black and white"] = "grey"
     """256 shades, or ink and paper only (panels are dithered, letters and frames are not)."""
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _pages_fit_into_memory(self) -> "Story":
+        pixels = sum(page.width * page.height for page in self.pages)
+        if pixels > MAX_PIXELS:
+            raise ValueError(f"expected at most {MAX_PIXELS} pixels in all pages, got {pixels}; split the story")
+        return self
 
     @model_validator(mode="after")
     def _cast_is_known(self) -> "Story":

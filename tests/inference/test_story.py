@@ -74,6 +74,7 @@ def changed(*path: str | int, value: object) -> object:
             r"at most 12 panels on a page without boxes, got",
         ),
         (changed("reading", value="up"), r"reading: "),
+        (STORY | {"pages": [STORY["pages"][0] | {"width": 8192, "height": 8192}] * 8}, "at most 500000000 pixels"),
         (changed("pages", 0, "width", value=9), r"pages.0.width: "),
         ("nothing", r"story: Input should be an object"),
     ],
