@@ -62,6 +62,8 @@ data = typer.Typer(no_args_is_help=True, help="Look at the embedded data set.")
 app.add_typer(data, name="data")
 imports = typer.Typer(no_args_is_help=True, help="Convert weights of the original DiffSensei.")
 app.add_typer(imports, name="import")
+story_files = typer.Typer(no_args_is_help=True, help="Story files, which `generate` draws.")
+app.add_typer(story_files, name="story")
 
 Preset = Annotated[str, typer.Option(help="tiny (CPU), small (one GPU) or paper (8 GPUs).")]
 Overrides = Annotated[
@@ -69,6 +71,10 @@ Overrides = Annotated[
     typer.Option(
         "--set", metavar="PATH=VALUE", help="Change one field, for example training.stage1.steps=10. Repeatable."
     ),
+]
+Checkpoint = Annotated[
+    str,
+    typer.Option(help="A bundle's or pipeline's folder, the original release's, or `released` for the newest here."),
 ]
 
 
@@ -163,33 +169,44 @@ def _is_under(path: str, changed: set[str]) -> bool:
     return any(path == other or path.startswith(f"{other}.") for other in changed)
 
 
-@app.command(epilog="Example: diffsensei generate story.json --checkpoint released --output pages")
+@app.command(epilog="Example: diffsensei generate examples/rainy-day/story.json -o pages")
 def generate(
     story: Annotated[
-        Path, typer.Argument(help="A story file (JSON): panels with captions, characters, boxes, dialogs.")
+        Path, typer.Argument(help="A story file (JSON): pages of panels with captions, characters, dialogs.")
     ],
-    output: Annotated[Path, typer.Option(help="Folder for the pages.")],
-    checkpoint: Annotated[
-        str,
+    output: Annotated[
+        Path,
         typer.Option(
-            help="A bundle's folder, the original release's (image_generator/, mllm/), or `released` for the newest "
-            "released here."
+            "--output", "-o", help="page.png (page-001.png... if there are several), or a folder for page-001.png..."
         ),
-    ] = "released",
+    ],
+    checkpoint: Checkpoint = "released",
     preset: Preset = "tiny",
     overrides: Overrides = None,
+    characters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--character", metavar="NAME=FILE", help="Another image for a character, from anywhere. Repeatable."
+        ),
+    ] = None,
+    lettering: Annotated[bool, typer.Option(help="Write the dialogs' text.")] = True,
+    bubbles: Annotated[bool, typer.Option("--bubbles", help="Draw clean bubbles behind the text.")] = False,
+    font: Annotated[Path | None, typer.Option(help="A font file for the text, instead of the bundled one.")] = None,
 ) -> None:
     """Draw manga pages from a story: text, character images, boxes and dialogs.
 
     The preset gives the release's name, the size of panels and how they are sampled; --set sampling.steps=30 and the
-    like change it.
+    like change it. docs/story.md describes the file.
     """
     config = load_preset(preset, overrides or ())
+    images = dict(_named_file(assignment) for assignment in characters or ())
     if not story.is_file():
         raise ValueError(f"story: expected a JSON file, {story} does not exist or is a folder")
+    from diffsensei.inference import DrawingOptions, Lettering
     from tasks.drawing import draw_story
 
-    for page in draw_story(config, story, checkpoint, output):
+    options = DrawingOptions(Lettering(written=lettering, bubbles=bubbles, font=font), images)
+    for page in draw_story(config, story, checkpoint, output, options, _warn):
         typer.echo(str(page))
 
 
@@ -244,6 +261,45 @@ def import_language_model(
     typer.echo(str(output))
 
 
+def _named_file(assignment: str) -> tuple[str, Path]:
+    name, _, path = assignment.partition("=")
+    if not name or not path:
+        raise ValueError(f"--character: expected NAME=FILE, got {assignment!r}")
+    return name, Path(path)
+
+
+def _warn(line: str) -> None:
+    typer.echo(f"warning: {line}", err=True)
+
+
+@app.command(epilog="Example: diffsensei ui --open")
+def ui(
+    checkpoint: Checkpoint = "released",
+    preset: Preset = "tiny",
+    overrides: Overrides = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0 takes a free one.")] = 7860,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """A page in the browser to write a story, place its boxes and draw it; for this machine only. Ctrl-C ends it."""
+    config = load_preset(preset, overrides or ())
+    from tasks.drawing import serve_studio
+
+    def announce(address: str) -> None:
+        typer.echo(address)
+        if open_it:
+            webbrowser.open(address)
+
+    serve_studio(config, checkpoint, port, announce)
+
+
+@story_files.command("schema", epilog="Example: diffsensei story schema > story.schema.json")
+def story_schema() -> None:
+    """The JSON Schema of story files; editors complete and check by it."""
+    from diffsensei.inference import Story
+
+    typer.echo(json.dumps(Story.model_json_schema(), indent=2))
+
+
 @app.command(epilog="Example: diffsensei report --open")
 def report(
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
@@ -272,6 +328,23 @@ def preview(
 
     preview_world(source, output, pages)
     typer.echo(str(output))
+
+
+@data.command("cast", epilog="Example: diffsensei data cast --series 2 -o cast")
+def cast(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the character images (PNG).")],
+    series: Annotated[int, typer.Option(min=0, help="Which series of the synthetic world.")] = 0,
+    preset: Preset = "tiny",
+    overrides: Overrides = None,
+) -> None:
+    """Character images of a series, for stories, with the words captions describe them by."""
+    source = load_preset(preset, overrides or ()).data.source
+    if source.kind != "synthetic":
+        raise ValueError(f"preset {preset} reads {source.kind} data; only a synthetic world has a cast to draw")
+    from diffsensei.data.synthetic.portraits import write_cast
+
+    for portrait in write_cast(source.seed, series, output):
+        typer.echo(f"{portrait.path}: {portrait.look}")
 
 
 @app.command()

@@ -1,84 +1,64 @@
-"""From a story file to pages: panels drawn at the size the model was trained for, placed, framed and lettered."""
+"""A page from its panels: each scaled into its place, framed, and lettered."""
 
 import math
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Sequence
 
-import torch
 from PIL import Image, ImageDraw
 
-from diffsensei.config.schema import SamplingConfig
-from diffsensei.inference.lettering import letter
-from diffsensei.inference.pipeline import DiffSenseiPipeline
-from diffsensei.inference.request import CharacterRequest, PanelRequest
-from diffsensei.inference.story import Story, StoryPage, StoryPanel, read_story
-from diffsensei.seeding import stream_seed
+from diffsensei.inference.layout import Box
+from diffsensei.inference.lettering import INK, PAPER, Lettering, PixelBox, letter
+from diffsensei.inference.placement import PlacedPanel, place_page
+from diffsensei.inference.story import Reading, StoryPage
 
-FRAME_PX = 2
-PAPER, INK = 255, 0
+LEAST_FRAME_PX = 2
+FRAMES_PER_HEIGHT = 450
+"""Page height over the width of a panel's frame."""
+LEAST_PANEL_PX = 16
 SIZE_MULTIPLE = 8
 """Panels are drawn at multiples of this many pixels: SDXL's autoencoder factor, and a multiple of smaller ones'."""
 
-PixelBox = tuple[int, int, int, int]
 
-
-def generate_story(
+def compose_page(
+    page: StoryPage,
+    images: Sequence[Image.Image],
     *,
-    story: Path,
-    pipeline: Path,
-    sampling: SamplingConfig,
-    panel_side: int,
-    num_threads: int,
-    output: Path,
-    load: Callable[[Path], DiffSenseiPipeline] = DiffSenseiPipeline.from_pretrained,
-) -> list[Path]:
-    """Draw ``story`` (a file, see `story`) with the pipeline saved in ``pipeline``; write ``output/page-001.png``...
+    reading: Reading = "rtl",
+    black_and_white: bool = False,
+    lettering: Lettering | None = None,
+) -> tuple[Image.Image, list[str]]:
+    """``images`` (grey, one per panel, in reading order) on one sheet, and what is wrong with its letters.
 
-    ``panel_side`` is the edge in pixels of the square whose area a panel is drawn with (64 for the tiny preset, 1024
-    for SDXL) before it is scaled to its place; ``load`` reads the pipeline, after the story. Returns the files written.
-    Raises ValueError for a story that cannot be drawn.
+    The sheet is of mode L, or 1 for ``black_and_white``: then panels are dithered, while frames and letters, drawn
+    after that, stay sharp. Each complaint names its panel.
     """
-    torch.set_num_threads(num_threads)
-    plot = read_story(story)
-    drawer = load(pipeline)
-    if torch.cuda.is_available():
-        drawer.to("cuda")
-    requests = story_requests(plot, panel_side)
-    images = drawer([request for page in requests for request in page], story.parent, sampling)
-    remaining = iter(images)
-    output.mkdir(parents=True, exist_ok=True)
-    written = []
-    for number, page in enumerate(plot.pages, start=1):
-        path = output / f"page-{number:03d}.png"
-        compose_page(page, [next(remaining) for _ in page.panels]).save(path)
-        written.append(path)
-    return written
-
-
-def story_requests(story: Story, panel_side: int) -> list[list[PanelRequest]]:
-    """One request per panel, by page."""
-    return [
-        [
-            _request(story, panel, page, panel_side, page_number, panel_number)
-            for panel_number, panel in enumerate(page.panels, start=1)
-        ]
-        for page_number, page in enumerate(story.pages, start=1)
-    ]
-
-
-def compose_page(page: StoryPage, images: list[Image.Image]) -> Image.Image:
-    """``images`` (grey, one per panel) scaled into their boxes on white paper, framed, with the dialogs' text."""
+    lettering = lettering or Lettering()
     sheet = Image.new("L", (page.width, page.height), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    for panel, image in zip(page.panels, images, strict=True):
-        place = _pixels(panel.box, (0, 0, page.width, page.height))
-        x1, y1, x2, y2 = place
+    placed = [(panel, panel_pixels(page, panel)) for panel in place_page(page, reading)]
+    for (_, (x1, y1, x2, y2)), image in zip(placed, images, strict=True):
         sheet.paste(image.resize((x2 - x1, y2 - y1), Image.Resampling.LANCZOS), (x1, y1))
-        draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=INK, width=FRAME_PX)
-        for dialog in panel.dialogs:
-            if dialog.text.strip():
-                letter(sheet, _pixels(dialog.box, place), dialog.text)
-    return sheet
+    if black_and_white:
+        sheet = sheet.convert("1")
+    draw = ImageDraw.Draw(sheet)
+    frame = max(round(page.height / FRAMES_PER_HEIGHT), LEAST_FRAME_PX)
+    complaints = []
+    for number, (panel, place) in enumerate(placed, start=1):
+        x1, y1, x2, y2 = place
+        draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=INK, width=frame)
+        for dialog, box in zip(panel.panel.dialogs, panel.dialogs, strict=True):
+            complaint = letter(sheet, _pixels(box, place), dialog.text, lettering)
+            complaints += [f"panel {number}: {complaint}"] if complaint else []
+    return sheet, complaints
+
+
+def panel_pixels(page: StoryPage, panel: PlacedPanel) -> PixelBox:
+    """Where ``panel`` lies on ``page``. Raises ValueError if that is too small to show anything."""
+    x1, y1, x2, y2 = _pixels(panel.box, (0, 0, page.width, page.height))
+    if min(x2 - x1, y2 - y1) < LEAST_PANEL_PX:
+        raise ValueError(
+            f"expected panels of at least {LEAST_PANEL_PX} x {LEAST_PANEL_PX} pixels, the box of "
+            f"{panel.panel.caption[:40]!r} gives {x2 - x1} x {y2 - y1}; enlarge the box or the page"
+        )
+    return x1, y1, x2, y2
 
 
 def drawing_size(height: float, width: float, panel_side: int) -> tuple[int, int]:
@@ -88,29 +68,9 @@ def drawing_size(height: float, width: float, panel_side: int) -> tuple[int, int
     return rounded[0], rounded[1]
 
 
-def _request(
-    story: Story, panel: StoryPanel, page: StoryPage, panel_side: int, page_number: int, panel_number: int
-) -> PanelRequest:
-    x1, y1, x2, y2 = _pixels(panel.box, (0, 0, page.width, page.height))
-    height, width = drawing_size(y2 - y1, x2 - x1, panel_side)
-    derived = stream_seed(story.seed, "page", page_number, "panel", panel_number)
-    return PanelRequest(
-        panel_id=f"page{page_number}-panel{panel_number}",
-        height=height,
-        width=width,
-        caption=panel.caption,
-        characters=tuple(
-            CharacterRequest(id=character.name, box=character.box, reference=story.characters[character.name])
-            for character in panel.characters
-        ),
-        dialogs=tuple(dialog.box for dialog in panel.dialogs),
-        seed=derived if panel.seed is None else panel.seed,
-    )
-
-
-def _pixels(box: tuple[float, float, float, float], frame: PixelBox) -> PixelBox:
+def _pixels(box: Box, frame: PixelBox) -> PixelBox:
     """``box`` relative to ``frame`` in pixels, at least one pixel each way."""
-    left, top, right, bottom = frame
-    x1, x2 = (round(left + edge * (right - left)) for edge in (box[0], box[2]))
-    y1, y2 = (round(top + edge * (bottom - top)) for edge in (box[1], box[3]))
+    width, height = frame[2] - frame[0], frame[3] - frame[1]
+    x1, y1 = frame[0] + round(box[0] * width), frame[1] + round(box[1] * height)
+    x2, y2 = frame[0] + round(box[2] * width), frame[1] + round(box[3] * height)
     return x1, y1, max(x2, x1 + 1), max(y2, y1 + 1)

@@ -15,6 +15,7 @@ from diffsensei.config.schema import SamplingConfig
 from diffsensei.methods.character_encoder import CharacterEncoder
 from diffsensei.methods.image_generator import Branches, ImageGenerator
 from diffsensei.methods.method import CAPTION, CHARACTER_BOXES, CHARACTER_IMAGES, DIALOG_BOXES, Box, Panel
+from diffsensei.methods.reference_image import read_reference
 from diffsensei.models.agent_resampler import AgentResamplers
 from diffsensei.models.conditions import Layout
 from diffsensei.models.identity_adapter import adapt_tokens, blend_tokens
@@ -117,12 +118,3 @@ def _padded(boxes: Sequence[Sequence[Box]], count: int) -> tuple[Tensor, Tensor]
     filled = [[*row, *[(0.0, 0.0, 0.0, 0.0)] * (count - len(row))] for row in boxes]
     exists = [[slot < len(row) for slot in range(count)] for row in boxes]
     return torch.tensor(filled, dtype=torch.float32), torch.tensor(exists)
-
-
-def read_reference(path: Path) -> NDArray[np.uint8]:
-    """A character image as (H, W) uint8 grey. Raises ValueError if it is missing or no image."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("L"))
-    except OSError as error:
-        raise ValueError(f"expected a character image at {path}, got {error}; give an image file") from error

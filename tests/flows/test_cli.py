@@ -33,6 +33,8 @@ def _invoke(*arguments: str) -> tuple[int, str, str]:
         (("generate", "/dev", "--output", "out"), "expected a JSON file"),
         (("generate", __file__, "--output", "out"), "no diffsensei-tiny is released (released: none)"),
         (("generate", __file__, "--output", "out", "--checkpoint", "/dev"), "/dev holds no pipeline"),
+        (("generate", __file__, "-o", "out.png", "--character", "mika"), "expected NAME=FILE, got 'mika'"),
+        (("data", "cast", "-o", "cast", "--preset", "paper"), "only a synthetic world has a cast"),
         (("report",), "diffsensei run full-pipeline"),
         (("data", "preview", "--set", 'data.source={"kind": "mangazero", "annotations": "a.json"}'), "synthetic"),
     ],
@@ -47,6 +49,19 @@ def test_user_errors_are_one_line_and_exit_code_2(
     assert said in err
     assert err.count("\n") == 1
     assert not (tmp_path / "store").exists(), "nothing may be started"
+
+
+def test_the_schema_of_stories_is_printed() -> None:
+    code, out, _ = _invoke("story", "schema")
+    committed = Path(__file__).parents[2] / "docs" / "story.schema.json"
+    assert (code, out) == (0, committed.read_text()), "diffsensei story schema > docs/story.schema.json"
+
+
+def test_a_cast_is_drawn_with_its_words(tmp_path: Path) -> None:
+    code, out, _ = _invoke("data", "cast", "--series", "2", "-o", str(tmp_path))
+    assert code == 0
+    assert f"{tmp_path}/long-ribbon.png: long black hair, ribbon, black shirt" in out.splitlines()
+    assert len(list(tmp_path.iterdir())) == len(out.splitlines())
 
 
 def test_no_traceback_reaches_the_person_unless_asked_for() -> None:

@@ -1,20 +1,13 @@
-"""Pages: sizes to draw at, composition, and a story drawn from files to files."""
-
-import json
-from pathlib import Path
-from typing import Any
+"""Pages: sizes to draw at, and composition."""
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from diffsensei.config.schema import SamplingConfig
-from diffsensei.inference.page import compose_page, drawing_size, generate_story, story_requests
-from diffsensei.inference.pipeline import build_pipeline
-from diffsensei.inference.story import Story, StoryPage
+from diffsensei.inference.page import compose_page, drawing_size
+from diffsensei.inference.story import StoryPage
 
 
 @given(st.floats(20, 2000), st.floats(20, 2000), st.sampled_from([64, 256, 1024]))
@@ -37,7 +30,8 @@ def test_composition_places_frames_and_letters() -> None:
             ],
         }
     )
-    sheet = np.asarray(compose_page(page, [Image.new("L", (8, 16), 100), Image.new("L", (8, 8), 200)]))
+    composed, _ = compose_page(page, [Image.new("L", (8, 16), 100), Image.new("L", (8, 8), 200)])
+    sheet = np.asarray(composed)
     assert sheet.shape == (80, 100)
     assert (sheet[8, 10:50] == 0).all()
     assert (sheet[10:70, 12:48] == 100).all()
@@ -47,58 +41,34 @@ def test_composition_places_frames_and_letters() -> None:
     assert (second < 100).any()
 
 
-def test_seeds_follow_the_story_unless_a_panel_has_its_own() -> None:
-    panel = {"box": [0.0, 0.0, 1.0, 1.0], "caption": "x"}
-    page = {"width": 100, "height": 100, "panels": [panel, panel | {"seed": 5}, panel]}
-
-    def seeds(story_seed: int) -> list[int]:
-        story = Story.model_validate({"pages": [page], "seed": story_seed})
-        return [request.seed for request in story_requests(story, 64)[0]]
-
-    assert seeds(0)[1] == seeds(1)[1] == 5
-    assert len({*seeds(0), *seeds(1)}) == 5
-
-
-def test_a_story_file_becomes_pages(
-    trained: Any, requests_folder: Path, sampling: SamplingConfig, tmp_path: Path
-) -> None:
-    pipeline = build_pipeline(trained.foundations, trained.stage1, None, torch.device("cpu"))
-    pipeline.save_pretrained(tmp_path / "pipeline")
-    character = {"name": "mika", "box": [0.2, 0.2, 0.8, 1.0]}
-    panel = {"box": [0.05, 0.05, 0.95, 0.5], "caption": "a girl", "characters": [character]}
-    story = tmp_path / "story.json"
-    image = str(requests_folder / "references" / "a.png")
-    pages = [{"width": 120, "height": 160, "panels": [panel]}] * 2
-    story.write_text(json.dumps({"characters": {"mika": image}, "pages": pages}))
-
-    def draw(output: Path) -> list[bytes]:
-        written = generate_story(
-            story=story,
-            pipeline=tmp_path / "pipeline",
-            sampling=sampling.replaced(steps=2),
-            panel_side=32,
-            num_threads=1,
-            output=output,
-        )
-        assert [path.name for path in written] == ["page-001.png", "page-002.png"]
-        return [path.read_bytes() for path in written]
-
-    first = draw(tmp_path / "first")
-    assert first == draw(tmp_path / "second")
-    assert first[0] != first[1]
-    with Image.open(tmp_path / "first" / "page-001.png") as page:
-        assert (page.mode, page.size) == ("L", (120, 160))
-
-
 def test_an_unlettered_bubble_stays_empty() -> None:
     box = {"box": [0.0, 0.0, 1.0, 1.0]}
     page = StoryPage.model_validate(
         {"width": 64, "height": 64, "panels": [box | {"caption": "", "dialogs": [box | {"text": "  "}]}]}
     )
-    inside = np.asarray(compose_page(page, [Image.new("L", (8, 8), 200)]))[3:-3, 3:-3]
+    composed, _ = compose_page(page, [Image.new("L", (8, 8), 200)])
+    inside = np.asarray(composed)[3:-3, 3:-3]
     assert (inside == 200).all()
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+def test_black_and_white_paper_has_two_shades_and_sharp_frames() -> None:
+    page = StoryPage.model_validate({"width": 64, "height": 64, "panels": [{"box": [0, 0, 1, 1], "caption": ""}]})
+    sheet, _ = compose_page(page, [Image.new("L", (8, 8), 128)], black_and_white=True)
+    pixels = np.asarray(sheet)
+    assert sheet.mode == "1"
+    assert not pixels[:2].any()
+    assert 0.4 < pixels[3:-3, 3:-3].mean() < 0.6
+
+
+def test_complaints_name_the_panel() -> None:
+    panels = [{"caption": "a"}, {"caption": "b", "dialogs": [{"box": [0, 0, 0.1, 0.1], "text": "word " * 90}]}]
+    page = StoryPage.model_validate({"width": 200, "height": 300, "panels": panels})
+    _, complaints = compose_page(page, [Image.new("L", (8, 8))] * 2)
+    assert len(complaints) == 1
+    assert complaints[0].startswith("panel 2: the text 'word word")
+
+
+def test_a_panel_too_small_to_see_is_refused() -> None:
+    page = StoryPage.model_validate({"width": 100, "height": 100, "panels": [{"box": [0, 0, 0.1, 1], "caption": "c"}]})
+    with pytest.raises(ValueError, match=r"at least 16 x 16 pixels, the box of 'c' gives 10 x 100"):
+        compose_page(page, [Image.new("L", (8, 8))])

@@ -113,6 +113,12 @@ def write_caption(
     return ", ".join(parts)
 
 
+def describe_look(identity: Identity) -> str:
+    """What stays the same about ``identity``, in the words of captions."""
+    worn = [] if identity.accessory == "none" else [_ACCESSORIES[identity.accessory]]
+    return ", ".join([_HAIR[identity.hair_shape][0].format(identity.hair_tone), *worn, _CLOTHES[identity.clothes]])
+
+
 def _describe(rng: np.random.Generator, identity: Identity, state: State, brief: bool) -> str:
     look = _pick(rng, _HAIR[identity.hair_shape], brief).format(identity.hair_tone)
     worn = [] if identity.accessory == "none" else [_ACCESSORIES[identity.accessory]]
