@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 
 from diffsensei.config.presets import EMBEDDED_FOUNDATIONS, EMBEDDED_JUDGES
 from diffsensei.foundations import loading
@@ -14,6 +15,9 @@ from diffsensei.foundations.manifest import MANIFEST, MAX_BYTES, check_manifest,
 from diffsensei.foundations.parts import PARTS
 from diffsensei.foundations.quality import autoencoder_figures, detector_figures
 from diffsensei.foundations.recipes import FoundationRecipes
+from diffsensei.foundations.unet import unet_figures
+
+TEXT_ENCODERS = (EMBEDDED_FOUNDATIONS.text_encoder, EMBEDDED_FOUNDATIONS.text_encoder_2)
 
 
 def test_files_are_those_of_the_manifest_and_small() -> None:
@@ -113,3 +117,14 @@ def test_autoencoder_reconstructs_every_size(panels: list[PoolPanel]) -> None:
 def test_detector_finds_bubbles(panels: list[PoolPanel]) -> None:
     detector = loading.load_dialog_detector(EMBEDDED_JUDGES.dialog_detector)
     assert detector_figures(detector, panels)["f1"] > 0.95
+
+
+def test_unet_draws_what_captions_say(panels: list[PoolPanel]) -> None:
+    """It removes most of the noise, and more of it with a panel's own caption than with another's."""
+    vae = loading.load_vae(EMBEDDED_FOUNDATIONS.vae)
+    texts = [loading.load_text_encoder(name) for name in TEXT_ENCODERS]
+    unet = UNet2DConditionModel.from_pretrained(loading.WEIGHTS / "unet", use_safetensors=True)
+    assert unet.dtype == torch.float32
+    figures = unet_figures(unet, vae, texts, panels[:48])
+    assert figures["noise_mse"] < 0.35
+    assert figures["noise_mse"] < figures["noise_mse_other_caption"]
