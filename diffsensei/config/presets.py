@@ -142,10 +142,10 @@ def tiny() -> ExperimentConfig:
                 trained="full",
             ),
             stage2=TrainStageConfig(
-                steps=200,
+                steps=240,
                 learning_rate=5e-4,
                 warmup_steps=10,
-                decay_steps=100,
+                decay_steps=120,
                 weight_decay=0.01,
                 max_grad_norm=1.0,
                 global_batch_size=(16,),

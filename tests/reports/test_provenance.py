@@ -7,7 +7,10 @@ from reports.provenance import duration_text, preset_overrides, read_provenance,
 def test_overrides_are_found_and_repeated():
     config = load_preset("tiny", ["training.stage1.steps=5", "sampling.negative_prompt=two words"])
     overrides = preset_overrides(config)
-    assert overrides == {"training.stage1.steps": (5, 700), "sampling.negative_prompt": ("two words", "")}
+    assert overrides == {
+        "training.stage1.steps": (5, load_preset("tiny").training.stage1.steps),
+        "sampling.negative_prompt": ("two words", ""),
+    }
     assert repeat_command(config, overrides) == (
         "diffsensei run full-pipeline --preset tiny --set training.stage1.steps=5 "
         "--set 'sampling.negative_prompt=two words'"
