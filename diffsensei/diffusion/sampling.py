@@ -1,12 +1,17 @@
-"""From noise to latents: Euler steps on SDXL's noise schedule (Karras et al. 2022, alg. 1 without churn)."""
+"""From noise to latents with any of diffusers' schedulers; SDXL's own takes Euler steps (Karras et al. 2022)."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from torch import Tensor
 
 from diffsensei.diffusion.guidance import Predict
+from diffsensei.seeding import stream_seed
+
+OnStep = Callable[[int, int, Tensor], Tensor]
+"""(step from 0, timestep in 0..999, latents (B, 4, h, w)) -> the latents to go on with."""
 
 
 def initial_noise(seeds: Sequence[int], channels: int, height: int, width: int) -> Tensor:
@@ -15,18 +20,31 @@ def initial_noise(seeds: Sequence[int], channels: int, height: int, width: int) 
     return torch.stack(rows)
 
 
-def denoise(predict: Predict, noise: Tensor, scheduler: EulerDiscreteScheduler, steps: int) -> Tensor:
-    """Denoise standard normal ``noise`` (B, 4, h, w) in ``steps`` Euler steps; float32 throughout.
+def denoise(
+    predict: Predict,
+    noise: Tensor,
+    scheduler: Any,
+    steps: int,
+    seeds: Sequence[int],
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Denoise standard normal ``noise`` (B, 4, h, w) in ``steps`` steps; float32 throughout.
 
-    ``scheduler`` gives the noise levels (it is not changed). A noise level is the ratio sigma of noise to signal; the
-    network sees latents scaled to unit variance.
+    ``scheduler`` (diffusers') gives noise levels and steps; it is not changed. Where its steps are random, row i draws
+    from a stream of ``seeds[i]`` alone. ``on_step`` is called after every step.
     """
-    schedule = EulerDiscreteScheduler.from_config(scheduler.config)
-    schedule.set_timesteps(steps)
-    sigmas = schedule.sigmas.tolist()
+    schedule = type(scheduler).from_config(scheduler.config)
+    schedule.set_timesteps(steps)  # on the CPU: levels are looked up without waiting for the device
+    randomness = {}
+    if "generator" in inspect.signature(schedule.step).parameters:
+        randomness["generator"] = [
+            torch.Generator().manual_seed(stream_seed(seed, "step noise") % 2**63) for seed in seeds
+        ]
     latents = noise.float() * float(schedule.init_noise_sigma)
-    for timestep, sigma, next_sigma in zip(schedule.timesteps.tolist(), sigmas, sigmas[1:], strict=False):
-        timesteps = torch.full((len(latents),), timestep, device=latents.device)
-        noise_pred = predict(latents / (sigma**2 + 1) ** 0.5, timesteps)
-        latents = latents + (next_sigma - sigma) * noise_pred
+    for step, timestep in enumerate(schedule.timesteps):
+        timesteps = torch.full((len(latents),), float(timestep), device=latents.device)
+        noise_pred = predict(schedule.scale_model_input(latents, timestep), timesteps)
+        latents = schedule.step(noise_pred, timestep, latents, return_dict=False, **randomness)[0]
+        if on_step is not None:
+            latents = on_step(step, int(timestep), latents)
     return latents

@@ -6,7 +6,8 @@ images = pipeline(requests, reference_folder, sampling)
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,8 +15,9 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
+from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from PIL import Image
+from torch import Tensor
 from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -37,6 +39,9 @@ from diffsensei.models.agent_resampler import AgentResamplers
 from diffsensei.models.resampler import Resampler
 from diffsensei.models.unet import load_unet
 
+StepCallback = Callable[["DiffSenseiPipeline", int, int, dict[str, Any]], dict[str, Any] | None]
+OnStepOfBatch = Callable[[Sequence[str], int, int, Tensor], Tensor]
+
 _SETTINGS = ("config.json", "model_index.json", "tokenizer_config.json")
 _ORIGIN = ("_name_or_path", "name_or_path", "is_local", "local_files_only")
 """What the libraries note about where a component came from."""
@@ -55,7 +60,7 @@ class DiffSenseiPipeline(DiffusionPipeline):
         tokenizer: PreTrainedTokenizerBase,
         tokenizer_2: PreTrainedTokenizerBase,
         unet: UNet2DConditionModel,
-        scheduler: EulerDiscreteScheduler,
+        scheduler: KarrasDiffusionSchedulers,
         clip_image_encoder: CLIPVisionModelWithProjection,
         clip_image_processor: BaseImageProcessor,
         magi_image_encoder: ViTMAEModel,
@@ -114,8 +119,8 @@ class DiffSenseiPipeline(DiffusionPipeline):
             }
         return cls(**parts)
 
-    def as_method(self) -> DiffSensei:
-        """What draws the panels."""
+    def as_method(self, on_step: OnStepOfBatch | None = None) -> DiffSensei:
+        """What draws the panels; ``on_step`` as in `ImageGenerator`."""
         generator = ImageGenerator(
             self.vae,
             (
@@ -124,6 +129,7 @@ class DiffSenseiPipeline(DiffusionPipeline):
             ),
             self.unet,
             self.scheduler,
+            on_step,
         )
         characters = CharacterEncoder(
             ImageEncoder(self.clip_image_encoder, self.clip_image_processor),
@@ -137,18 +143,32 @@ class DiffSenseiPipeline(DiffusionPipeline):
 
     @torch.no_grad()
     def __call__(
-        self, requests: Sequence[PanelRequest], reference_folder: Path, sampling: SamplingConfig
+        self,
+        requests: Sequence[PanelRequest],
+        reference_folder: Path,
+        sampling: SamplingConfig,
+        callback_on_step_end: StepCallback | None = None,
     ) -> list[Image.Image]:
         """Draw ``requests``, in their order, as grey images; references lie relative to ``reference_folder``.
 
-        Panels of one size are drawn together; a panel does not depend on its company beyond float rounding.
+        Panels of one size are drawn together; a panel depends on its own seed, not on its company beyond float
+        rounding. ``callback_on_step_end(pipeline, step, timestep, {"latents": ..., "panel_ids": [...]})`` is called
+        after every step of every batch; ``latents`` in the dict it returns replace the latents, as in diffusers.
         Raises ValueError for repeated ids, impossible sizes, missing references or too many characters.
         """
         ids = [request.panel_id for request in requests]
         if len(set(ids)) < len(ids):
             raise ValueError(f"expected distinct panel_ids, got {ids}; rename the panels")
-        images = dict(self.as_method().generate(requests, reference_folder, sampling))
+        method = self.as_method(partial(self._after_step, callback_on_step_end) if callback_on_step_end else None)
+        images = dict(method.generate(requests, reference_folder, sampling))
         return [images[panel_id] for panel_id in ids]
+
+    def _after_step(
+        self, callback: StepCallback, panel_ids: Sequence[str], step: int, timestep: int, latents: Tensor
+    ) -> Tensor:
+        returned = callback(self, step, timestep, {"latents": latents, "panel_ids": list(panel_ids)})
+        replaced: Tensor = (returned or {}).get("latents", latents)
+        return replaced
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """Write the folder that `from_pretrained` reads; ``kwargs`` as for diffusers.

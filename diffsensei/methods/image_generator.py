@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from PIL import Image
 from torch import Tensor
 
@@ -33,7 +34,10 @@ class ImageGenerator:
     vae: AutoencoderKL
     text_encoders: Sequence[TextEncoder]
     unet: UNet2DConditionModel
-    scheduler: EulerDiscreteScheduler
+    scheduler: SchedulerMixin
+    on_step: Callable[[Sequence[str], int, int, Tensor], Tensor] | None = None
+    """Called after every denoising step with the batch's panel ids, the step, its timestep and the latents; returns
+    the latents to go on with."""
 
     def draw(
         self, panels: Sequence[Panel], condition: Callable[[Sequence[Panel]], Branches], sampling: SamplingConfig
@@ -80,7 +84,9 @@ class ImageGenerator:
             batch[0].width // factor,
         )
         steered = guided(predict, sampling.guidance_scale) if is_guided else predict
-        return denoise(steered, noise.to(unet.device), self.scheduler, sampling.steps)
+        on_step = partial(self.on_step, [panel.panel_id for panel in batch]) if self.on_step else None
+        seeds = [panel.seed for panel in batch]
+        return denoise(steered, noise.to(unet.device), self.scheduler, sampling.steps, seeds, on_step)
 
     @torch.no_grad()
     def _decode(self, latents: Tensor) -> list[Image.Image]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import DPMSolverMultistepScheduler
 from PIL import Image
 
 from diffsensei.config.schema import SamplingConfig
@@ -87,6 +88,51 @@ def test_without_guidance_the_negative_prompt_is_not_used(
     assert same(base, pipeline(requests[:1], requests_folder, unguided.replaced(negative_prompt="lowres")))
     guided = pipeline(requests[:1], requests_folder, sampling)
     assert not same(guided, pipeline(requests[:1], requests_folder, sampling.replaced(negative_prompt="lowres")))
+
+
+def test_another_scheduler_can_be_put_in_and_is_saved(
+    pipeline: DiffSenseiPipeline,
+    requests: list[PanelRequest],
+    requests_folder: Path,
+    sampling: SamplingConfig,
+    tmp_path: Path,
+) -> None:
+    usual = pipeline(requests, requests_folder, sampling)
+    own = pipeline.scheduler
+    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(own.config)
+    try:
+        swapped = pipeline(requests, requests_folder, sampling)
+        pipeline.save_pretrained(tmp_path / "pipeline")
+    finally:
+        pipeline.scheduler = own
+    assert not same(usual, swapped)
+    loaded = DiffSenseiPipeline.from_pretrained(tmp_path / "pipeline")
+    assert isinstance(loaded.scheduler, DPMSolverMultistepScheduler)
+    assert same(loaded(requests, requests_folder, sampling), swapped)
+
+
+def test_a_callback_sees_every_step_of_every_panel_and_may_change_latents(
+    pipeline: DiffSenseiPipeline, requests: list[PanelRequest], requests_folder: Path, sampling: SamplingConfig
+) -> None:
+    seen: dict[str, list[int]] = {request.panel_id: [] for request in requests}
+
+    def watch(drawer: DiffSenseiPipeline, step: int, timestep: int, state: dict[str, Any]) -> dict[str, Any] | None:
+        assert drawer is pipeline
+        assert len(state["latents"]) == len(state["panel_ids"])
+        for panel_id in state["panel_ids"]:
+            seen[panel_id].append(step)
+        return None
+
+    usual = pipeline(requests, requests_folder, sampling)
+    assert same(pipeline(requests, requests_folder, sampling, callback_on_step_end=watch), usual)
+    assert all(steps == list(range(sampling.steps)) for steps in seen.values())
+    blank = pipeline(
+        requests,
+        requests_folder,
+        sampling,
+        callback_on_step_end=lambda _, step, timestep, state: {"latents": torch.zeros_like(state["latents"])},
+    )
+    assert not same(blank, usual)
 
 
 def test_saved_and_loaded_it_draws_the_same(

@@ -210,7 +210,7 @@ def test_without_guidance_the_conditions_act_alone_in_one_forward(
     _, positive = drawn_branches(diffsensei)
     predict = noise_predictor(diffsensei.generator.unet, positive)
     noise = initial_noise([panel.seed for panel in PANELS], 4, *drawn.shape[-2:])
-    expected = denoise(predict, noise, diffsensei.generator.scheduler, SAMPLING.steps)
+    expected = denoise(predict, noise, diffsensei.generator.scheduler, SAMPLING.steps, [panel.seed for panel in PANELS])
     torch.testing.assert_close(drawn, expected, atol=1e-5, rtol=1e-5)
     bare = [replace(panel, characters=(), dialogs=()) for panel in PANELS]
     assert not torch.allclose(torch.stack(latents(diffsensei, bare, folder, sampling)), drawn, atol=1e-3)
