@@ -39,13 +39,18 @@ def _start(base: Path) -> subprocess.Popen[bytes]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     with (base / "log").open("ab") as log:
         return subprocess.Popen(
-            command, cwd=REPOSITORY, env=env | {"DIFFSENSEI_STORE": str(base / "store")}, stdout=log, stderr=log
+            command,
+            cwd=REPOSITORY,
+            env=env | {"DIFFSENSEI_STORE": str(base / "store")},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
 
 
 def _kill_everything(command: subprocess.Popen[bytes], store: Store) -> None:
-    """The command and every process of every job, at once and without warning."""
-    command.kill()
+    """The command, the server it started, and every process of every job: at once and without warning."""
+    os.killpg(command.pid, signal.SIGKILL)
     for folder in store.stage_folders():
         for attempt in folder.attempts():
             running = attempt.running()
