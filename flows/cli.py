@@ -199,7 +199,7 @@ Fidelity = Literal["reference", "corrected"]
 FIDELITY: dict[Fidelity, FidelityConfig] = {"reference": REFERENCE, "corrected": CORRECTED}
 AS_TRAINED = (
     "reference: masks, hidden patches of Magi's encoder and empty slots as in the original code, which trained these "
-    "weights; corrected: as in ours, for weights trained on with it."
+    "weights; corrected: as in ours, for weights trained on with ours."
 )
 
 
