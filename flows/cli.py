@@ -5,7 +5,7 @@ import os
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import ValidationError
@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from diffsensei.config import PAPER_SOURCES, ExperimentConfig, flatten, load_preset
 from diffsensei.config.overrides import describe
+from diffsensei.config.schema import CORRECTED, REFERENCE, FidelityConfig
 from flows.catalog import FLOWS, FlowEntry, find_flow
 
 USER_ERROR = 2
@@ -211,6 +212,12 @@ def generate(
 
 
 NewFolder = Annotated[Path, typer.Option(help="A new or empty folder.")]
+Fidelity = Literal["reference", "corrected"]
+FIDELITY: dict[Fidelity, FidelityConfig] = {"reference": REFERENCE, "corrected": CORRECTED}
+AS_TRAINED = (
+    "reference: masks, hidden patches of Magi's encoder and empty slots as in the original code, which trained these "
+    "weights; corrected: as in ours, for weights trained on with ours."
+)
 
 
 @imports.command("released", epilog="Example: diffsensei import released DiffSensei --output pipeline")
@@ -218,12 +225,15 @@ def import_released(
     folder: Annotated[Path, typer.Argument(help="The downloaded release: image_generator/ and mllm/.")],
     output: NewFolder,
     mllm: Annotated[bool, typer.Option(help="Convert the language model too (52 GB).")] = True,
+    fidelity: Annotated[
+        Fidelity | None, typer.Option(help=f"{AS_TRAINED} Without it: what the folder says, or reference.")
+    ] = None,
     lora_alpha: Annotated[float, typer.Option(help="Of LoRA in an agent file of one's own training.")] = 64.0,
 ) -> None:
     """The released folder to a pipeline's, which `diffsensei generate --checkpoint` takes."""
     from tasks.importing import convert_released
 
-    convert_released(folder, output, mllm, lora_alpha)
+    convert_released(folder, output, mllm, FIDELITY[fidelity] if fidelity else None, lora_alpha)
     typer.echo(str(output))
 
 
@@ -231,18 +241,20 @@ def import_released(
 def import_checkpoint(
     checkpoint: Annotated[Path, typer.Argument(help="A ckpt.pth of the reference code, of any stage.")],
     output: NewFolder,
+    fidelity: Annotated[Fidelity, typer.Option(help=AS_TRAINED)] = "reference",
     preset: Preset = "paper",
     overrides: Overrides = None,
 ) -> None:
     """A training checkpoint to the output of the stage that corresponds: unet/, resampler/ or adapter/.
 
     The configuration's model section gives what tensors do not show; for stage 2, model.foundations.llm must be the
-    local folder of the language model that it started from.
+    local folder of the language model that it started from. How it runs is --fidelity, not model.fidelity, which is of
+    training to come.
     """
     config = load_preset(preset, overrides or ())
     from tasks.importing import convert_checkpoint
 
-    for folder in convert_checkpoint(checkpoint, config, output):
+    for folder in convert_checkpoint(checkpoint, config, FIDELITY[fidelity], output):
         typer.echo(str(folder))
 
 

@@ -13,58 +13,66 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-from diffsensei.config.schema import ModelConfig, UNetConfig
+from diffsensei.config.schema import REFERENCE, FidelityConfig, IdentityAdapterConfig, ModelConfig, UNetConfig
 from diffsensei.foundations.loading import refuse_keys, resolve
 from diffsensei.models.agent_resampler import AgentResamplers
-from diffsensei.models.identity_adapter import IdentityAdapter
+from diffsensei.models.identity_adapter import LEARNT_NORMS, IdentityAdapter
 from diffsensei.models.unet import add_manga_conditions, build_unet, save_unet
 from diffsensei.released.changes import LanguageModelChanges, split_agent
 from diffsensei.released.language_model import load_llama
 from diffsensei.released.networks import agent_from, resampler_from
 from diffsensei.released.placement import whole_folder
+from diffsensei.released.settings import GeneratorSettings
 from diffsensei.released.stored import State, fill, first_shape, read_pickle, stored
 from diffsensei.released.tokenizer import load_llm_tokenizer
 
 CPU = torch.device("cpu")
 UNET, RESAMPLER = "unet_trained", "image_proj"
 VOCABULARY_TABLES = ("model.embed_tokens.weight", "lm_head.weight")
-"""Trained whole by the reference code; here only their image-token rows are, so the rest goes into the Llama."""
+"""Trained whole by the reference code; an adapter holds no more of them than their image-token rows."""
 
 
-def import_checkpoint(checkpoint: Path, model: ModelConfig, max_characters: int, output: Path) -> list[Path]:
+def import_checkpoint(
+    checkpoint: Path, model: ModelConfig, max_characters: int, output: Path, *, fidelity: FidelityConfig = REFERENCE
+) -> list[Path]:
     """Convert ``checkpoint`` to the output of the stage that corresponds; returns the folders in ``output``.
 
-    Pre-training gives ``unet/``; stage 1 ``unet/`` and ``resampler/``; stage 2 ``adapter/`` and, where embedding or
-    head were trained whole, ``llm/``: the Llama of ``model.foundations.llm`` (a local folder) with those, which the
-    adapter belongs to. ``model`` gives what tensors do not show. Raises ValueError if tensors do not fit it.
+    Pre-training gives ``unet/``; stage 1 ``unet/`` and ``resampler/``, which record ``fidelity``; stage 2 ``adapter/``
+    and, where more was trained in the language model than the adapter holds (all of embedding and head; its norms
+    without ``model.adapter.train_norms``), ``llm/``: the Llama of ``model.foundations.llm`` (a local folder) with that,
+    which the adapter belongs to. ``model`` gives what tensors do not show, but for its own ``fidelity``: that is of
+    training to come. Raises ValueError if tensors do not fit it.
     """
+    settings = GeneratorSettings(head_dim=model.resampler.head_dim, max_characters=max_characters)
     content = read_pickle(checkpoint)
     with whole_folder(output) as aside:
         if UNET in content:
-            _convert_image_generator(content, str(checkpoint), model, aside)
+            _convert_image_generator(content, str(checkpoint), model.unet, settings.with_fidelity(fidelity), aside)
         else:
             state = _named(content, str(checkpoint))
             _convert_identity_adapter(state, str(checkpoint), model, max_characters, aside)
         return [output / path.name for path in sorted(aside.iterdir())]
 
 
-def _convert_image_generator(content: dict[str, Any], source: str, model: ModelConfig, output: Path) -> None:
+def _convert_image_generator(
+    content: dict[str, Any], source: str, config: UNetConfig, settings: GeneratorSettings, output: Path
+) -> None:
     refuse_keys(source, missing=set(), unexpected=content.keys() - {UNET, RESAMPLER}, mismatched=set())
     num_queries = None
     if RESAMPLER in content:
         state = _named(content[RESAMPLER], f"{source} ({RESAMPLER})")
-        resampler = resampler_from(
-            state, f"{source} ({RESAMPLER})", model.resampler.head_dim, device=CPU, dtype=torch.float32
-        )
+        resampler = resampler_from(state, f"{source} ({RESAMPLER})", settings, device=CPU, dtype=torch.float32)
         resampler.save_pretrained(output / "resampler")
         num_queries = resampler.config["num_queries"]
     state = _named(content[UNET], f"{source} ({UNET})")
-    unet = _empty_unet(state, f"{source} ({UNET})", model.unet, num_queries)
+    unet = _empty_unet(state, f"{source} ({UNET})", config, num_queries, settings)
     fill(unet, state, f"{source} ({UNET})", device=CPU, dtype=torch.float32)
     save_unet(unet, output / "unet")
 
 
-def _empty_unet(state: State, source: str, config: UNetConfig, num_queries: int | None) -> UNet2DConditionModel:
+def _empty_unet(
+    state: State, source: str, config: UNetConfig, num_queries: int | None, settings: GeneratorSettings
+) -> UNet2DConditionModel:
     text_key = next((name for name in state if name.endswith("attn2.to_k.weight")), "attn2.to_k.weight")
     embedding = first_shape(state, "add_embedding.linear_1.weight", 2, source)[1]
     with torch.device("meta"):
@@ -75,7 +83,7 @@ def _empty_unet(state: State, source: str, config: UNetConfig, num_queries: int 
             pooled_dim=embedding - 6 * config.addition_time_embed_dim,
         )
         if num_queries is not None:
-            add_manga_conditions(unet, num_queries)
+            add_manga_conditions(unet, num_queries, max_characters=settings.max_characters, mask=settings.mask)
     return unet
 
 
@@ -100,21 +108,30 @@ def _convert_identity_adapter(state: State, source: str, model: ModelConfig, max
             "that stage 2 started from, and see `diffsensei import language-model --help`"
         )
     tokenizer = load_llm_tokenizer(location.folder())
-    tables = {name: tensor for name, tensor in changes.replaced.items() if name in VOCABULARY_TABLES}
-    rest = {name: tensor for name, tensor in changes.replaced.items() if name not in VOCABULARY_TABLES}
-    only_tables = LanguageModelChanges({}, tables, changes.alpha)
-    llm = load_llama(location.folder(), only_tables, device=CPU, dtype=torch.float32)
-    if tables:
+    beneath = {name: tensor for name, tensor in changes.replaced.items() if _lies_beneath(name, model.adapter)}
+    learnt = {name: tensor for name, tensor in changes.replaced.items() if name not in beneath}
+    only_beneath = LanguageModelChanges({}, beneath, changes.alpha)
+    llm = load_llama(location.folder(), only_beneath, device=CPU, dtype=torch.float32)
+    if beneath:
         llm.save_pretrained(output / "llm")
         tokenizer.save_pretrained(output / "llm")
     config = model.adapter.replaced(lora_rank=changes.rank)
     adapter = IdentityAdapter(llm, tokenizer, config, max_characters, num_queries, agent.config["token_dim"])
-    _learn(adapter, agent, replace(changes, replaced=rest), source)
+    _learn(adapter, agent, replace(changes, replaced=learnt), source)
     adapter.save_adapter(output / "adapter")
 
 
+def _lies_beneath(name: str, adapter: IdentityAdapterConfig) -> bool:
+    """Whether a tensor that was trained whole belongs into the Llama, as the adapter has no place for it."""
+    is_norm = name.removesuffix(".weight").rsplit(".", 1)[-1] in LEARNT_NORMS
+    return name in VOCABULARY_TABLES or (is_norm and not adapter.train_norms)
+
+
 def _learn(adapter: IdentityAdapter, agent: AgentResamplers, changes: LanguageModelChanges, source: str) -> None:
-    """Give ``adapter`` what was trained. Its image-token rows are those of the Llama it was built on."""
+    """Give ``adapter`` all it holds: resamplers, LoRA, norms if it trains them.
+
+    Its image-token rows, if it trains them, are those of the Llama it was built on.
+    """
     adapter.agent.load_state_dict(agent.state_dict())
     trained = {name: tensor.read() for name, tensor in changes.replaced.items()}
     for name, (down, up) in changes.factors.items():

@@ -1,27 +1,24 @@
 """The release's image encoders. CLIP's is read as any foundation; Magi's crop encoder comes as a pickle."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import ViTImageProcessorPil, ViTMAEConfig, ViTMAEModel
 
-from diffsensei.foundations.loading import ImageEncoder, refuse_keys
+from diffsensei.foundations.loading import MAGI_PATCHES, ImageEncoder, refuse_keys
 from diffsensei.released.layout import PICKLED, read_object
 from diffsensei.released.stored import pickled_state
 
 
-def load_released_magi(folder: Path, mask_ratio: float | None, *, dtype: torch.dtype) -> ImageEncoder:
+def load_released_magi(folder: Path, patches: Literal["all", "masked"], *, dtype: torch.dtype) -> ImageEncoder:
     """``folder/config.json`` and ``folder/pytorch_model.bin``: a plain ViT-MAE encoder, under transformers' old names.
 
-    ``mask_ratio`` is the share of patches hidden from it, None for the configuration's own. Its images are squashed to
-    a square and scaled to [-1, 1] (reference code) unless the folder has its own ``preprocessor_config.json``.
-    Raises ValueError if the tensors do not fit.
+    It sees every patch, or with ``patches`` masked only those that its configuration's mask ratio leaves. Its images
+    are squashed to a square and scaled to [-1, 1] (reference code) unless the folder has its own
+    ``preprocessor_config.json``. Raises ValueError if the tensors do not fit.
     """
-    settings = read_object(folder / "config.json")
-    if mask_ratio is not None:
-        settings["mask_ratio"] = mask_ratio
-    config = ViTMAEConfig.from_dict(settings)
+    config = ViTMAEConfig.from_dict(read_object(folder / "config.json") | MAGI_PATCHES[patches])
     weights = folder / PICKLED
     state = {name: tensor.read() for name, tensor in pickled_state(weights).items()}
     # Through from_pretrained, because the library's own names differ from those checkpoints are stored under.

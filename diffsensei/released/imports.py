@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from diffsensei.config.schema import FidelityConfig
 from diffsensei.released.language_model import load_llama
 from diffsensei.released.loading import LORA_ALPHA, load_released
 from diffsensei.released.placement import whole_folder
@@ -15,7 +16,7 @@ def import_released(
     output: Path,
     *,
     with_mllm: bool = True,
-    magi_mask_ratio: float | None = 0.0,
+    fidelity: FidelityConfig | None = None,
     lora_alpha: float = LORA_ALPHA,
 ) -> None:
     """Write the pipeline of a released folder to ``output``, in float32, for `DiffSenseiPipeline.from_pretrained`.
@@ -23,7 +24,7 @@ def import_released(
     Arguments and errors as of `load_released`; also raises ValueError if ``output`` exists and is not empty.
     """
     with whole_folder(output) as aside:
-        pipeline = load_released(released, with_mllm=with_mllm, magi_mask_ratio=magi_mask_ratio, lora_alpha=lora_alpha)
+        pipeline = load_released(released, with_mllm=with_mllm, fidelity=fidelity, lora_alpha=lora_alpha)
         pipeline.save_pretrained(aside)
 
 

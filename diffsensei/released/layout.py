@@ -1,7 +1,8 @@
 """Names in the released folder (hub: jianzongwu/DiffSensei), its JSON files, and what they leave unsaid.
 
-Two of the released files come without configuration: head counts do not show in tensor shapes, so they are those of
-the release unless a ``config.json`` beside the weights (as `writing` leaves it) says otherwise.
+The agent's file comes without configuration: its head count does not show in tensor shapes, so it is that of the
+release unless a ``config.json`` beside the weights (as `writing` leaves it) says otherwise. `settings` does the same
+for the image generator.
 """
 
 import json
@@ -10,10 +11,10 @@ from typing import Any
 
 IMAGE_GENERATOR = "image_generator"
 MLLM = "mllm"
+RESAMPLER = "image_proj_model"
+"""In the image generator's folder."""
 PICKLED = "pytorch_model.bin"
 
-RESAMPLER_DEFAULTS: dict[str, Any] = {"head_dim": 64}
-"""20 heads of 64 on width 1280 (IP-Adapter-Plus)."""
 AGENT_DEFAULTS: dict[str, Any] = {"heads": 32, "max_caption_tokens": 77}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 
+from diffsensei.config.schema import FidelityConfig
 from diffsensei.foundations.loading import load_clip_image_encoder, load_text_encoder, load_vae
 from diffsensei.inference.pipeline import DiffSenseiPipeline
 from diffsensei.released.changes import split_agent
@@ -16,11 +17,13 @@ from diffsensei.released.layout import (
     IMAGE_GENERATOR,
     MLLM,
     PICKLED,
+    RESAMPLER,
     is_released,
     read_object,
     settings_beside,
 )
 from diffsensei.released.networks import agent_from, load_released_resampler, load_released_unet
+from diffsensei.released.settings import GeneratorSettings, read_settings
 from diffsensei.released.stored import pickled_state
 from diffsensei.released.tokenizer import load_llm_tokenizer
 
@@ -34,7 +37,7 @@ def load_released(
     with_mllm: bool = True,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
-    magi_mask_ratio: float | None = 0.0,
+    fidelity: FidelityConfig | None = None,
     lora_alpha: float = LORA_ALPHA,
 ) -> DiffSenseiPipeline:
     """The pipeline in a folder of the released layout: ``image_generator/``, and ``mllm/`` unless ``with_mllm`` is off.
@@ -43,9 +46,10 @@ def load_released(
     precision. Tensors are converted one by one, so memory peaks at the result; those already in ``dtype`` stay mapped
     from their files, which must stay in place as long as the pipeline is used.
 
-    ``magi_mask_ratio`` is the share of patches hidden from Magi's encoder; None takes the configuration's own, with
-    which the reference code runs. ``lora_alpha`` counts only for an agent file of one's own training, whose LoRA is
-    merged. Raises ValueError if a file is missing or damaged, or tensors are missing, left over or misshapen.
+    ``fidelity``: the reference code's masks, hidden Magi patches and empty slots (REFERENCE, as released weights were
+    trained), or ours (CORRECTED). None takes what `write_released` recorded in the folder, REFERENCE where it did not.
+    ``lora_alpha`` counts only for an agent file of one's own training, whose LoRA is merged.
+    Raises ValueError if a file is missing or damaged, or tensors are missing, left over or misshapen.
     """
     folder, device = Path(folder).expanduser().resolve(), torch.device(device)
     if not is_released(folder):
@@ -57,23 +61,28 @@ def load_released(
         raise ValueError(
             f"expected the language model in {folder / MLLM}, found none; download it, or load without the MLLM"
         )
-    parts = _image_generator(folder / IMAGE_GENERATOR, magi_mask_ratio, device=device, dtype=dtype)
+    settings = read_settings(folder / IMAGE_GENERATOR / RESAMPLER)
+    if fidelity is not None:
+        settings = settings.with_fidelity(fidelity)
+    parts = _image_generator(folder / IMAGE_GENERATOR, settings, device=device, dtype=dtype)
     width = parts["unet"].config["cross_attention_dim"]
     _agree(folder, "the UNet's cross-attention width", width, parts["resampler"].config["output_dim"], "the resampler")
     if with_mllm:
         parts |= _mllm(folder / MLLM, lora_alpha, device=device, dtype=dtype)
         _agree(folder, "the UNet's cross-attention width", width, parts["agent"].config["token_dim"], "the agent")
+        tokens = settings.max_characters * parts["resampler"].config["num_queries"]
+        _agree(folder, "the number of character tokens", tokens, parts["agent"].config["num_tokens"], "the agent")
     return DiffSenseiPipeline(**parts)
 
 
 def _image_generator(
-    folder: Path, mask_ratio: float | None, *, device: torch.device, dtype: torch.dtype
+    folder: Path, settings: GeneratorSettings, *, device: torch.device, dtype: torch.dtype
 ) -> dict[str, Any]:
-    resampler = load_released_resampler(folder / "image_proj_model", device=device, dtype=dtype)
-    unet = load_released_unet(folder / "unet", resampler.config["num_queries"], device=device, dtype=dtype)
+    resampler = load_released_resampler(folder / RESAMPLER, settings, device=device, dtype=dtype)
+    unet = load_released_unet(folder / "unet", resampler.config["num_queries"], settings, device=device, dtype=dtype)
     first, second = (load_text_encoder(str(folder / name), dtype) for name in ("text_encoder", "text_encoder_2"))
     clip = load_clip_image_encoder(str(folder / "clip_image_encoder"), dtype)
-    magi = load_released_magi(folder / "magi_image_encoder", mask_ratio, dtype=dtype)
+    magi = load_released_magi(folder / "magi_image_encoder", settings.magi_patches, dtype=dtype)
     vae = load_vae(str(folder / "vae"))
     models: list[Any] = [vae, first.model, second.model, clip.model, magi.model]
     for model in models:

@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from diffsensei.inference.pipeline import DiffSenseiPipeline
-from diffsensei.released.layout import IMAGE_GENERATOR, MLLM, PICKLED
+from diffsensei.released.layout import IMAGE_GENERATOR, MLLM, PICKLED, RESAMPLER
 from diffsensei.released.placement import whole_folder
+from diffsensei.released.settings import GeneratorSettings, settings_of
 
 _STOCK = ("scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae")
 """Components that the release's index lists, as a stock SDXL pipeline's does."""
@@ -22,16 +23,18 @@ def write_released(pipeline: DiffSenseiPipeline, folder: Path, *, max_shard_size
     """Write ``folder`` in the released layout, from which `load_released` gives the same pipeline, bit for bit.
 
     Beyond the release there are small files the reference code passes over: ``preprocessor_config.json`` of the image
-    encoders, and the head counts in ``config.json`` of resampler and agent. Tensors keep the precision they have.
-    ``folder`` appears whole or not at all; raises ValueError if it exists and is not empty.
+    encoders, and ``config.json`` of resampler and agent with what tensors do not show (`settings`, head counts). Magi's
+    configuration gets the mask ratio it runs with. Tensors keep the precision they have. ``folder`` appears whole or
+    not at all; raises ValueError if it exists and is not empty, or for an ablation that this layout has no place for.
     """
+    settings = settings_of(pipeline)
     with whole_folder(Path(folder)) as aside:
-        _write_image_generator(pipeline, aside / IMAGE_GENERATOR)
+        _write_image_generator(pipeline, settings, aside / IMAGE_GENERATOR)
         if pipeline.llm is not None:
             _write_mllm(pipeline, aside / MLLM, max_shard_size)
 
 
-def _write_image_generator(pipeline: DiffSenseiPipeline, folder: Path) -> None:
+def _write_image_generator(pipeline: DiffSenseiPipeline, settings: GeneratorSettings, folder: Path) -> None:
     for name in _STOCK:
         if name != "unet":
             getattr(pipeline, name).save_pretrained(folder / name)
@@ -45,8 +48,8 @@ def _write_image_generator(pipeline: DiffSenseiPipeline, folder: Path) -> None:
     _write_json(folder / "unet" / "config.json", stock)
     _pickle(pipeline.unet, folder / "unet")
 
-    _pickle(pipeline.resampler, folder / "image_proj_model")
-    _write_json(folder / "image_proj_model" / "config.json", {"head_dim": pipeline.resampler.config["head_dim"]})
+    _pickle(pipeline.resampler, folder / RESAMPLER)
+    _write_json(folder / RESAMPLER / "config.json", settings.model_dump(mode="json"))
 
     pipeline.clip_image_encoder.save_pretrained(folder / "clip_image_encoder", max_shard_size="1TB")
     pipeline.clip_image_processor.save_pretrained(folder / "clip_image_encoder")

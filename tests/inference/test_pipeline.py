@@ -1,6 +1,7 @@
 """The pipeline: what it draws depends on each request alone, on what it consumes, and survives saving."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,34 @@ def test_saved_and_loaded_it_draws_the_same(
         assert first.read_bytes() == second.read_bytes(), name
         if name.suffix == ".json":
             assert str(tmp_path) not in second.read_text(), name
+
+
+def test_the_references_ways_are_kept(
+    pipeline: DiffSenseiPipeline,
+    trained: Any,
+    requests: list[PanelRequest],
+    requests_folder: Path,
+    sampling: SamplingConfig,
+    tmp_path: Path,
+) -> None:
+    """Recorded by stage 1, they reach the pipeline, its folder, and what is loaded from that."""
+    stage1 = Path(shutil.copytree(trained.stage1, tmp_path / "stage1"))
+    ways = {"magi_patches": "masked", "empty_slots": "resampled"}
+    for name, changes in (("unet", {"mask": "reference", "max_characters": 9}), ("resampler", ways)):
+        config = json.loads((stage1 / name / "config.json").read_text())
+        (config["manga_conditions"] if name == "unet" else config).update(changes)
+        (stage1 / name / "config.json").write_text(json.dumps(config))
+    reference = build_pipeline(trained.foundations, stage1, None, CPU)
+    reference.save_pretrained(tmp_path / "saved")
+    loaded = DiffSenseiPipeline.from_pretrained(tmp_path / "saved")
+    for kept in (reference, loaded):
+        conditions = kept.unet.config["manga_conditions"]
+        assert (conditions["mask"], conditions["max_characters"]) == ("reference", 9)
+        assert {name: kept.resampler.config[name] for name in ways} == ways
+    assert loaded.magi_image_encoder.config.mask_ratio == reference.magi_image_encoder.config.mask_ratio
+    base = reference(requests[:1], requests_folder, sampling)
+    assert same(base, loaded(requests[:1], requests_folder, sampling))
+    assert not same(base, pipeline(requests[:1], requests_folder, sampling.replaced(adapter_blend=0.0)))
 
 
 def test_without_the_adapter_it_is_stage_1(

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from diffsensei.config.presets import tiny
-from diffsensei.config.schema import ModelConfig
+from diffsensei.config.schema import CORRECTED, REFERENCE, FidelityConfig, ModelConfig
 from diffsensei.foundations.loading import load_llm
 from diffsensei.methods.assembly import load_resampler
 from diffsensei.models.identity_adapter import load_adapter
@@ -68,10 +68,32 @@ def test_stage_1_gives_unet_and_resampler(release: Any, model: ModelConfig, tmp_
     folders = import_checkpoint(tmp_path / "ckpt.pth", model, CHARACTERS, tmp_path / "stage1")
     assert [folder.name for folder in folders] == ["resampler", "unet"]
     unet, resampler = load_unet(tmp_path / "stage1" / "unet"), load_resampler(tmp_path / "stage1" / "resampler")
-    assert unet.config["manga_conditions"]["num_queries"] == 4
-    assert resampler.config["heads"] == 2
+    assert unet.config["manga_conditions"] == {
+        "num_queries": 4,
+        "max_characters": 4,
+        "mask": "reference",
+        "characters": "mask",
+        "dialogs": "mask",
+    }
+    recorded = {name: resampler.config[name] for name in ("heads", "magi_patches", "empty_slots")}
+    assert recorded == {"heads": 2, "magi_patches": "masked", "empty_slots": "resampled"}
     for network, written in ((unet, release.unet), (resampler, release.resampler)):
         assert all(torch.equal(tensor, written[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("fidelity", [REFERENCE, CORRECTED])
+def test_stage_1_records_how_it_is_to_run_and_for_how_many_characters(
+    release: Any, model: ModelConfig, tmp_path: Path, fidelity: FidelityConfig
+) -> None:
+    """Whatever ``model.fidelity`` says of training to come."""
+    assert model.fidelity == CORRECTED
+    torch.save({"image_proj": release.resampler, "unet_trained": release.unet}, tmp_path / "ckpt.pth")
+    import_checkpoint(tmp_path / "ckpt.pth", model, 9, tmp_path / "stage1", fidelity=fidelity)
+    unet, resampler = load_unet(tmp_path / "stage1" / "unet"), load_resampler(tmp_path / "stage1" / "resampler")
+    conditions = unet.config["manga_conditions"]
+    assert (conditions["mask"], conditions["max_characters"]) == (fidelity.mask, 9)
+    assert resampler.config["magi_patches"] == fidelity.magi_patches
+    assert resampler.config["empty_slots"] == fidelity.empty_slots
 
 
 def test_stage_2_gives_an_adapter_and_the_llama_it_belongs_to(
@@ -115,6 +137,52 @@ def test_without_trained_tables_the_llama_stays_where_it_is(
     assert [folder.name for folder in folders] == ["adapter"]
     merged = load_adapter(folders[0], load_llm(str(llm))).merged_llm().state_dict()
     assert torch.equal(merged["lm_head.weight"], release.llm["lm_head.weight"])
+
+
+def norms_in(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Trained norms by the Llama's names."""
+    infix, base = ".modules_to_save.default", "llm.base_model.model."
+    return {name.replace(infix, "").removeprefix(base): tensor for name, tensor in state.items() if infix in name}
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_norms_lie_beneath_an_adapter_that_trains_none(
+    release: Any, changes_of_rank: Any, model: ModelConfig, tmp_path: Path, rows: bool
+) -> None:
+    """The merged language model is the same either way."""
+    learnt = changes_of_rank(2)
+    torch.save(learnt | release.agent, tmp_path / "ckpt.pth")
+    sparse = model.adapter.replaced(train_norms=False, train_image_tokens=rows)
+    import_checkpoint(tmp_path / "ckpt.pth", model, CHARACTERS, tmp_path / "full")
+    folders = import_checkpoint(
+        tmp_path / "ckpt.pth", model.replaced(adapter=sparse.model_dump()), CHARACTERS, tmp_path / "sparse"
+    )
+    assert [folder.name for folder in folders] == ["adapter", "llm"]
+    beneath = load_llm(str(tmp_path / "sparse" / "llm"))
+    state = beneath.model.state_dict()
+    assert len(norms_in(learnt)) == 5
+    assert all(torch.equal(state[name], tensor) for name, tensor in norms_in(learnt).items())
+    adapter = load_adapter(tmp_path / "sparse" / "adapter", beneath)
+    assert not adapter.config.train_norms
+    merged = adapter.merged_llm().state_dict()
+    full = load_adapter(tmp_path / "full" / "adapter", load_llm(model.foundations.llm)).merged_llm().state_dict()
+    assert merged.keys() == full.keys()
+    for name, tensor in full.items():
+        assert torch.equal(merged[name], tensor), name
+
+
+def test_a_checkpoint_that_trained_no_norms_needs_an_adapter_that_trains_none(
+    release: Any, changes_of_rank: Any, model: ModelConfig, llm: Path, tmp_path: Path
+) -> None:
+    factors = {name: tensor for name, tensor in changes_of_rank(2).items() if "lora_" in name}
+    torch.save(factors | release.agent, tmp_path / "ckpt.pth")
+    with pytest.raises(ValueError, match=r"5 missing: model\.layers\.0\.input_layernorm\.weight"):
+        import_checkpoint(tmp_path / "ckpt.pth", model, CHARACTERS, tmp_path / "stage2")
+    bare = model.replaced(adapter=model.adapter.replaced(train_norms=False).model_dump())
+    folders = import_checkpoint(tmp_path / "ckpt.pth", bare, CHARACTERS, tmp_path / "stage2")
+    assert [folder.name for folder in folders] == ["adapter"]
+    merged = load_adapter(folders[0], load_llm(str(llm))).merged_llm().state_dict()
+    assert torch.equal(merged["model.norm.weight"], release.llm["model.norm.weight"])
 
 
 @pytest.mark.parametrize(

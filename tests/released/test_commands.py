@@ -11,9 +11,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from diffsensei.config.schema import CORRECTED
 from diffsensei.foundations.loading import load_llm
 from diffsensei.inference.pipeline import DiffSenseiPipeline
 from diffsensei.models.unet import load_unet
+from diffsensei.released.settings import RELEASED, settings_of
 from flows.cli import app
 
 TINY_UNET = (
@@ -69,7 +71,17 @@ def test_the_released_folder_and_its_conversion_draw_the_same(release: Any, stor
 def test_the_language_model_may_stay_behind(release: Any, tmp_path: Path) -> None:
     code, _, err = invoke("import", "released", release.folder, "--output", tmp_path / "pipeline", "--no-mllm")
     assert (code, err) == (0, "")
-    assert DiffSenseiPipeline.from_pretrained(tmp_path / "pipeline").llm is None
+    pipeline = DiffSenseiPipeline.from_pretrained(tmp_path / "pipeline")
+    assert pipeline.llm is None
+    assert settings_of(pipeline) == RELEASED
+
+
+def test_a_released_folder_can_be_run_our_way(release: Any, tmp_path: Path) -> None:
+    arguments = (release.folder, "--output", tmp_path / "pipeline", "--no-mllm", "--fidelity", "corrected")
+    code, _, err = invoke("import", "released", *arguments)
+    assert (code, err) == (0, "")
+    converted = DiffSenseiPipeline.from_pretrained(tmp_path / "pipeline")
+    assert settings_of(converted) == RELEASED.with_fidelity(CORRECTED)
 
 
 def test_a_checkpoint_becomes_the_output_of_its_stage(release: Any, tmp_path: Path) -> None:
@@ -78,7 +90,13 @@ def test_a_checkpoint_becomes_the_output_of_its_stage(release: Any, tmp_path: Pa
     code, out, err = invoke("import", "checkpoint", tmp_path / "ckpt.pth", "--output", tmp_path / "stage1", *sets)
     assert (code, err) == (0, "")
     assert out.split() == [str(tmp_path / "stage1" / name) for name in ("resampler", "unet")]
-    assert load_unet(tmp_path / "stage1" / "unet").config["manga_conditions"]["num_queries"] == 4
+    conditions = load_unet(tmp_path / "stage1" / "unet").config["manga_conditions"]
+    assert (conditions["num_queries"], conditions["mask"]) == (4, "reference")
+
+    arguments = (tmp_path / "ckpt.pth", "--output", tmp_path / "ours", "--fidelity", "corrected", *sets)
+    code, _, err = invoke("import", "checkpoint", *arguments)
+    assert (code, err) == (0, "")
+    assert load_unet(tmp_path / "ours" / "unet").config["manga_conditions"]["mask"] == "exact"
 
 
 def test_a_language_model_is_joined_with_its_tokenizer(release: Any, tmp_path: Path) -> None:

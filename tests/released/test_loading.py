@@ -153,12 +153,6 @@ def test_everything_but_the_autoencoder_is_in_the_asked_precision(
     assert np.asarray(image).std() > 0
 
 
-def test_magi_sees_everything_unless_its_own_ratio_is_asked_for(release: Any) -> None:
-    assert load_released(release.folder, with_mllm=False).magi_image_encoder.config.mask_ratio == 0.0
-    own = load_released(release.folder, with_mllm=False, magi_mask_ratio=None)
-    assert own.magi_image_encoder.config.mask_ratio == 0.75
-
-
 @pytest.mark.parametrize(
     ("file", "change", "said"),
     [

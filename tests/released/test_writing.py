@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from diffsensei.config.schema import SamplingConfig
+from diffsensei.config.schema import CORRECTED, REFERENCE, FidelityConfig, SamplingConfig
 from diffsensei.inference.pipeline import DiffSenseiPipeline
 from diffsensei.inference.request import PanelRequest
+from diffsensei.models.resampler import Resampler
+from diffsensei.models.unet import add_manga_conditions
 from diffsensei.released.layout import is_released
 from diffsensei.released.loading import load_released
+from diffsensei.released.networks import empty_unet
 from diffsensei.released.placement import whole_folder
+from diffsensei.released.settings import settings_of
 from diffsensei.released.writing import write_released
 
 
@@ -48,6 +52,52 @@ def test_written_and_read_it_is_the_same_to_the_bit(
         assert pipeline.tokenizer(caption).input_ids == again.tokenizer(caption).input_ids
     first, second = (np.asarray(drawer([panel], references, sampling)[0]) for drawer in (pipeline, again))
     assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    "fidelity", [REFERENCE, CORRECTED, CORRECTED.replaced(magi_patches="masked"), REFERENCE.replaced(mask="exact")]
+)
+def test_how_it_runs_is_written_and_read_unless_asked_otherwise(
+    release: Any,
+    tmp_path: Path,
+    sampling: SamplingConfig,
+    panel: PanelRequest,
+    references: Path,
+    fidelity: FidelityConfig,
+) -> None:
+    pipeline = load_released(release.folder, with_mllm=False, fidelity=fidelity)
+    write_released(pipeline, tmp_path / "again")
+    again = load_released(tmp_path / "again", with_mllm=False)
+    assert_same(pipeline, again)
+    assert settings_of(again) == settings_of(pipeline)
+    assert again.unet.config["manga_conditions"] == pipeline.unet.config["manga_conditions"]
+    assert again.magi_image_encoder.config.mask_ratio == pipeline.magi_image_encoder.config.mask_ratio
+    first, second = (np.asarray(drawer([panel], references, sampling)[0]) for drawer in (pipeline, again))
+    assert np.array_equal(first, second)
+    other = CORRECTED if fidelity == REFERENCE else REFERENCE
+    asked = load_released(tmp_path / "again", with_mllm=False, fidelity=other)
+    assert settings_of(asked) == settings_of(pipeline).with_fidelity(other)
+
+
+@pytest.mark.parametrize("layout", [{"characters": "fourier"}, {"characters": "none"}, {"dialogs": "fourier"}])
+def test_other_layouts_than_the_releases_are_refused(release: Any, tmp_path: Path, layout: dict[str, str]) -> None:
+    pipeline = load_released(release.folder, with_mllm=False)
+    unet = empty_unet(dict(pipeline.unet.config), None).to_empty(device="cpu")
+    add_manga_conditions(unet, 4, **layout)
+    pipeline.register_modules(unet=unet)
+    with pytest.raises(ValueError, match=rf"boxes of {next(iter(layout))} by mask.*save_pretrained") as error:
+        write_released(pipeline, tmp_path / "out")
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_resampler_without_magi_is_refused(release: Any, tmp_path: Path) -> None:
+    pipeline = load_released(release.folder, with_mllm=False)
+    resampler = Resampler.from_config(pipeline.resampler.config, magi=False)
+    pipeline.register_modules(resampler=resampler)
+    with pytest.raises(ValueError, match=r"a resampler that reads Magi.*save_pretrained"):
+        write_released(pipeline, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_files_lie_where_the_release_has_them_under_its_names(release: Any, tmp_path: Path) -> None:
