@@ -258,6 +258,9 @@ class TrainStageConfig(Config):
     micro_batch_size: tuple[PositiveInt, ...]
     """Panels per process and forward pass, one entry per size tier."""
     checkpoint_every_steps: PositiveInt
+    ema_decay: Rate | None = None
+    """Keep a moving average of the trained weights that forgets 1 - this a step, and end with it; null ends with the
+    last step's weights."""
 
 
 class GeneratorStageConfig(TrainStageConfig):
