@@ -510,6 +510,7 @@ PAPER_SOURCES: dict[str, str] = {
     "training.num_processes": "paper sec. 5.1: 8 A100-80G",
     "training.mixed_precision": "reference config: bf16",
     "runtime.gradient_checkpointing": "reference code: the language model's only",
+    "runtime.compile": "reference code: no torch.compile",
     "sampling.steps": "reference demo: 30",
     "sampling.guidance_scale": "reference demo: 7.5",
     "sampling.character_scale": "reference demo ip_scale 0.6",

@@ -347,6 +347,9 @@ class RuntimeConfig(Config):
     log_every_steps: PositiveInt
     gradient_checkpointing: Literal["none", "llm", "all"] = "none"
     """Networks whose activations are computed again in the backward pass: less memory, a third more time."""
+    compile: Literal["none", "blocks"] = "none"
+    """torch.compile for the repeated blocks of the UNet in training: slower first steps, the same result to rounding;
+    needs a C++ compiler."""
 
 
 class ExperimentConfig(Config):

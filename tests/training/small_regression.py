@@ -89,7 +89,7 @@ class RecordedPanels:
 
     def batch(self, step: int, part: int, device: torch.device) -> Tensor:
         if step in self._at:
-            self._at[step]()
+            self._at.pop(step)()  # once, though a step has several parts
         bucket, panels, _ = self._plan.part(step, part)
         entry = {"step": step, "part": part, "tier": TIERS[bucket], "panels": panels.tolist()}
         with self._record.open("a") as file:
