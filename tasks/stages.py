@@ -102,6 +102,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
     pace = threads | {
         "log_every_steps": config.runtime.log_every_steps,
         "gradient_checkpointing": config.runtime.gradient_checkpointing,
+        "compilation": config.runtime.compile,
     }
     data = {"panels": "panels", "features": "features"}
     return [

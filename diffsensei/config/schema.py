@@ -258,6 +258,9 @@ class TrainStageConfig(Config):
     micro_batch_size: tuple[PositiveInt, ...]
     """Panels per process and forward pass, one entry per size tier."""
     checkpoint_every_steps: PositiveInt
+    ema_decay: Rate | None = None
+    """Keep a moving average of the trained weights that forgets 1 - this a step, and end with it; null ends with the
+    last step's weights."""
 
 
 class GeneratorStageConfig(TrainStageConfig):
@@ -344,6 +347,9 @@ class RuntimeConfig(Config):
     log_every_steps: PositiveInt
     gradient_checkpointing: Literal["none", "llm", "all"] = "none"
     """Networks whose activations are computed again in the backward pass: less memory, a third more time."""
+    compile: Literal["none", "blocks"] = "none"
+    """torch.compile for the repeated blocks of the UNet in training: slower first steps, the same result to rounding;
+    needs a C++ compiler."""
 
 
 class ExperimentConfig(Config):

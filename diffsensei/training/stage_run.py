@@ -18,6 +18,7 @@ from diffsensei.data.training_panels import TrainingPanels, read_training_panels
 from diffsensei.foundations.loading import load_clip_image_encoder, load_magi_image_encoder, load_text_encoder
 from diffsensei.seeding import stream_seed
 from diffsensei.training.batch import BatchPlan
+from diffsensei.training.compilation import compile_blocks
 from diffsensei.training.feature_store import (
     CharacterFeatures,
     EncodedCharacters,
@@ -34,6 +35,7 @@ from diffsensei.training.trainer import Batches, TrainableStage, train
 
 Precision = Literal["no", "bf16"]
 Checkpointing = Literal["none", "llm", "all"]
+Compilation = Literal["none", "blocks"]
 
 
 class StageRun:
@@ -126,6 +128,11 @@ class StageRun:
             unet.enable_gradient_checkpointing()
         if networks != "none" and llm is not None:
             llm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    def compile(self, parts: Compilation, *, unet: UNet2DConditionModel) -> None:
+        """Compile the repeated ``blocks`` of ``unet``, or ``none``; ValueError without a C++ compiler."""
+        if parts == "blocks":
+            compile_blocks(unet)
 
     def fit(self, objective: nn.Module, batches: Batches, log_every_steps: int) -> None:
         """Train ``objective``; the main process then writes ``training.json`` and ``logs/``."""

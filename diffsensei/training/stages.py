@@ -6,8 +6,8 @@ formats inference loads, ``training.json``, and under ``logs/`` the metrics and 
 Arguments common to all, and the configuration they come from:
 ``stage`` training.<stage>; ``text_encoder``, ``text_encoder_2``, ``clip_image_encoder``, ``magi_image_encoder``
 model.foundations.* (used only where the cache is off); ``seed`` seed; ``num_processes``, ``mixed_precision``
-training.*; ``num_threads``, ``log_every_steps``, ``gradient_checkpointing`` runtime.*. ``panels`` and ``features`` are
-the outputs of those stages.
+training.*; ``num_threads``, ``log_every_steps``, ``gradient_checkpointing`` runtime.*, ``compilation`` runtime.compile.
+``panels`` and ``features`` are the outputs of those stages.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ from diffsensei.training.batch import CaptionedBatches, ConditionedBatches
 from diffsensei.training.identity_adapter import IdentityAdapterObjective
 from diffsensei.training.image_generator import ImageGeneratorObjective
 from diffsensei.training.initial_weights import initial_unet, start_from_ip_adapter
-from diffsensei.training.stage_run import Checkpointing, Precision, StageRun
+from diffsensei.training.stage_run import Checkpointing, Compilation, Precision, StageRun
 from diffsensei.training.t2i import TextToImageObjective
 from diffsensei.training.trained_parameters import merge_lora, select_trained
 
@@ -51,6 +51,7 @@ def pretrain(
     num_threads: int,
     log_every_steps: int,
     gradient_checkpointing: Checkpointing,
+    compilation: Compilation,
     panels: Path,
     features: Path,
     workspace: Path,
@@ -84,6 +85,7 @@ def pretrain(
         pooled_dim=pooled.shape[-1],
     )
     run.recompute(gradient_checkpointing, unet=network)
+    run.compile(compilation, unet=network)
     batches = CaptionedBatches(run.plan(), training_panels, run.moments, text, caption_drop_rate)
     run.fit(TextToImageObjective(network, run.moments.scaling_factor), batches, log_every_steps)
     if run.is_main:
@@ -108,6 +110,7 @@ def stage1(
     num_threads: int,
     log_every_steps: int,
     gradient_checkpointing: Checkpointing,
+    compilation: Compilation,
     panels: Path,
     features: Path,
     pretrain: Path,
@@ -156,6 +159,7 @@ def stage1(
     start_from_ip_adapter(ip_adapter, network, extractor)
     select_trained(network, stage)
     run.recompute(gradient_checkpointing, unet=network)
+    run.compile(compilation, unet=network)
     batches = ConditionedBatches(
         run.plan(), training_panels, run.moments, text, characters, conditioning, with_targets=False
     )
@@ -183,6 +187,7 @@ def stage2(
     num_threads: int,
     log_every_steps: int,
     gradient_checkpointing: Checkpointing,
+    compilation: Compilation,
     panels: Path,
     features: Path,
     stage1: Path,
@@ -221,6 +226,7 @@ def stage2(
         token_dim=network.config["cross_attention_dim"],
     )
     run.recompute(gradient_checkpointing, unet=network, llm=language_model.model)
+    run.compile(compilation, unet=network)
     batches = ConditionedBatches(
         run.plan(), training_panels, run.moments, text, characters, conditioning, with_targets=True
     )

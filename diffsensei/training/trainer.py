@@ -1,4 +1,4 @@
-"""The one training loop: accumulation, clipping, warm-up, logging, checkpoints, preemption. It knows nothing of manga.
+"""The one training loop: accumulation, clipping, averaging, logging, checkpoints, preemption. Nothing of manga.
 
 Every random draw comes from a stream named by (seed, step, part of the global batch), and batches are functions of the
 same: a resumed run continues bit for bit without saved generator states, and more processes see the same batches.
@@ -19,13 +19,11 @@ from diffsensei.config.base import config_digest
 from diffsensei.config.schema import TrainStageConfig
 from diffsensei.progress import Progress
 from diffsensei.seeding import stream_seed
+from diffsensei.training.averaging import WeightAverage
 from diffsensei.training.checkpoints import Checkpoint, CheckpointFolder
 from diffsensei.training.metrics import GRAD_NORM, LEARNING_RATE, LOSS, PANELS_PER_S, MetricsLog, Window
+from diffsensei.training.optimizer import build_optimizer, learning_rate, moments, restore_moments
 from diffsensei.training.preemption import PREEMPTED, Preemption
-
-ADAM_BETAS, ADAM_EPS = (0.9, 0.999), 1e-8
-"""Reference code: AdamW's defaults."""
-ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +63,8 @@ def train(
 ) -> None:
     """Train ``stage.objective`` in place for ``config.steps`` optimizer steps; continues from ``workspace``.
 
+    It ends with the last step's weights or, with ``config.ema_decay``, their moving average.
+
     Checkpoints go to ``workspace/checkpoints`` every ``config.checkpoint_every_steps`` and at the end; the log to
     ``workspace/metrics.jsonl`` and ``workspace/tensorboard``. Raises SystemExit(143) after SIGTERM, once the step is
     finished and saved; ValueError when a loss or gradient is not finite (the last good checkpoint stays).
@@ -89,14 +89,8 @@ class _Run:
         self._parameters = {
             name: parameter for name, parameter in stage.objective.named_parameters() if parameter.requires_grad
         }
-        self._optimizer = torch.optim.AdamW(
-            self._parameters.values(),
-            lr=config.learning_rate,
-            betas=ADAM_BETAS,
-            eps=ADAM_EPS,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        self._optimizer = build_optimizer(config, self._parameters)
+        self._average = None if config.ema_decay is None else WeightAverage(self._parameters, config.ema_decay)
         self._checkpoints = CheckpointFolder(workspace / "checkpoints")
         self._window = Window()
         self._preemption = Preemption(accelerator)
@@ -114,6 +108,8 @@ class _Run:
             for step in range(start, self._config.steps):
                 self._step(step)
                 self._after(step + 1)
+        if self._average is not None:
+            self._average.give_to_parameters()
         if self._is_main:
             self._log.close()
         self._accelerator.wait_for_everyone()
@@ -145,6 +141,8 @@ class _Run:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self._config, step)
         self._optimizer.step()
+        if self._average is not None:
+            self._average.update(step)
         self._optimizer.zero_grad(set_to_none=True)
         self._window.add({f"train/{name}": loss for name, loss in totals.items()} | {GRAD_NORM: grad_norm})
         self._items += self._stage.batches.num_items(step)
@@ -198,10 +196,15 @@ class _Run:
             shared = self._accelerator.reduce(torch.tensor(rows, device=self._accelerator.device), reduction="mean")
             self._window = Window(names, shared.tolist())
         if self._is_main:
-            weights = {name: parameter.detach().contiguous() for name, parameter in self._parameters.items()}
+            tensors = {
+                "weights": {name: parameter.detach().contiguous() for name, parameter in self._parameters.items()},
+                "optimizer": moments(self._optimizer, self._parameters),
+            }
+            if self._average is not None:
+                tensors["average"] = self._average.state()
             names, rows = self._window.rows()
             state = {"fingerprint": self._fingerprint(), "window_names": names, "window_rows": rows}
-            self._checkpoints.save(Checkpoint(done, {"weights": weights, "optimizer": self._moments()}, state))
+            self._checkpoints.save(Checkpoint(done, tensors, state))
         self._accelerator.wait_for_everyone()
 
     def _resume(self) -> int:
@@ -217,22 +220,12 @@ class _Run:
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(checkpoint.tensors["weights"][name])
-                saved = checkpoint.tensors["optimizer"]
-                if f"step:{name}" in saved:  # a parameter that never had a gradient has no state
-                    self._optimizer.state[parameter] = {
-                        key: _like(saved[f"{key}:{name}"], parameter) for key in ADAM_STATE
-                    }
+        restore_moments(self._optimizer, self._parameters, checkpoint.tensors["optimizer"])
+        if self._average is not None:
+            self._average.restore(checkpoint.tensors["average"])
         self._window = Window(checkpoint.state["window_names"], checkpoint.state["window_rows"])
         logger.info("%s: resumed after step %d", self._stage.label, checkpoint.step)
         return checkpoint.step
-
-    def _moments(self) -> dict[str, Tensor]:
-        """AdamW's state by parameter name."""
-        return {
-            f"{key}:{name}": value.detach().contiguous()
-            for name, parameter in self._parameters.items()
-            for key, value in self._optimizer.state[parameter].items()
-        }
 
     def _fingerprint(self) -> dict[str, Any]:
         """What a checkpoint must share with the run that continues it."""
@@ -242,17 +235,3 @@ class _Run:
             "seed": self._seed,
             "num_parameters": sum(parameter.numel() for parameter in self._parameters.values()),
         }
-
-
-def learning_rate(config: TrainStageConfig, step: int) -> float:
-    """The rate of optimizer step ``step`` (from 0): linear warm-up, constant, linear decay toward zero."""
-    rise = (step + 1) / max(config.warmup_steps, 1)
-    fall = (config.steps - step) / (config.decay_steps + 1)
-    return config.learning_rate * min(1.0, rise, fall)
-
-
-def _like(value: Tensor, parameter: Tensor) -> Tensor:
-    """``value`` on the parameter's device and, if it has its shape, in its memory layout."""
-    if value.shape != parameter.shape:
-        return value.to(parameter.device)
-    return torch.empty_like(parameter).copy_(value)

@@ -1,5 +1,9 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from diffsensei.config.presets import paper, small, tiny
 from diffsensei.config.schema import BucketConfig
@@ -81,3 +85,66 @@ def test_fit_panel_shows_what_the_corrected_boxes_say() -> None:
     assert abs(columns.max() + 1 - x2) <= 1
     assert abs(rows.min() - y1) <= 1
     assert abs(rows.max() + 1 - y2) <= 1
+
+
+def paper_sizes_by_the_rule() -> list[tuple[int, int]]:
+    """The rule in whole numbers: 2^20 pixels over the long side, to the nearest multiple of 32, one exception."""
+    landscape = []
+    for long in range(2048, 1023, -64):
+        short = 32 * ((2**20 + 16 * long) // (32 * long))
+        landscape.append((512 if long == 1984 else short, long))
+    tier = landscape + [(long, short) for short, long in landscape[-2::-1]]
+    return [(height // shrink, width // shrink) for shrink in (4, 2, 1) for height, width in tier]
+
+
+def test_paper_sizes_follow_the_rule() -> None:
+    buckets = build_buckets(paper().data.buckets)
+    assert [(bucket.height, bucket.width) for bucket in buckets] == paper_sizes_by_the_rule()
+
+
+@settings(deadline=None)
+@given(st.integers(1, 6000), st.integers(1, 6000))
+def test_a_panel_gets_the_first_nearest_tier_and_aspect(height: int, width: int) -> None:
+    """Recomputed bucket by bucket in fractions: ln a < ln b where a < b, and |ln q| = ln max(q, 1/q)."""
+    config = paper().data.buckets
+    buckets = build_buckets(config)
+    chosen = int(assign_buckets([height], [width], buckets, config)[0])
+    tier = min(range(3), key=lambda index: abs(height * width - config.tiers[index] ** 2))
+    assert buckets[chosen].tier_index == tier
+
+    def distance(bucket: Bucket) -> Fraction:
+        ratio = Fraction(height * bucket.width, width * bucket.height)
+        return max(ratio, 1 / ratio)
+
+    nearest = min(distance(bucket) for bucket in buckets if bucket.tier_index == tier)
+    # Logarithms are rounded: two buckets may tie in floating point where they differ by less than that.
+    assert float(distance(buckets[chosen]) / nearest) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_the_first_wins_ties() -> None:
+    config = BucketConfig(tiers=(2, 4), buckets_per_orientation=1, multiple=1)
+    buckets = build_buckets(config)
+    assert assign_buckets([2, 11], [5, 1], buckets, config).tolist() == [0, 1]  # 10 px lie as far from 4 as from 16
+    twice = (Bucket(4, 2, 0), Bucket(2, 4, 0), Bucket(2, 4, 0), Bucket(4, 4, 1))
+    assert assign_buckets([2, 1, 2], [2, 4, 1], twice, config).tolist() == [0, 1, 0]  # 1:1 lies between 2:1 and 1:2
+
+
+@settings(deadline=None)
+@given(st.integers(5, 200), st.integers(1, 60))
+def test_extreme_aspects_fall_into_the_end_buckets_and_stay_inside(stretch: int, edge: int) -> None:
+    config = paper().data.buckets
+    buckets = build_buckets(config)
+    for height, width, end in ((edge, edge * stretch, 0), (edge * stretch, edge, 32)):
+        index = int(assign_buckets([height], [width], buckets, config)[0])
+        assert index % 33 == end
+        top, left = crop_offsets(height, width, buckets[index])
+        assert top >= 0
+        assert left >= 0
+        assert (top if end == 0 else left) == 0  # only the long side is cropped
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(20, 200), st.integers(20, 200), st.sampled_from(build_buckets(paper().data.buckets)[:33]))
+def test_any_panel_fills_its_bucket(height: int, width: int, bucket: Bucket) -> None:
+    image = np.arange(height * width, dtype=np.uint64).reshape(height, width).astype(np.uint8)
+    assert fit_panel(image, bucket).shape == (bucket.height, bucket.width)

@@ -149,6 +149,7 @@ def test_speed_is_no_part_of_a_result(finished: Store) -> None:
         "runtime.dask_workers=3",
         "runtime.log_every_steps=99",
         "runtime.gradient_checkpointing=all",
+        "runtime.compile=blocks",
     )
     assert {row.stage for row in plan.work} <= {"provenance", "report"}
 

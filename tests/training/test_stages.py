@@ -18,6 +18,7 @@ from diffsensei.foundations.loading import load_llm
 from diffsensei.models.identity_adapter import load_adapter
 from diffsensei.models.resampler import Resampler
 from diffsensei.models.unet import load_unet
+from diffsensei.training.checkpoints import CheckpointFolder
 from diffsensei.training.features import encode_features
 from diffsensei.training.stages import pretrain, stage1, stage2
 
@@ -34,7 +35,7 @@ def folders(root: Path) -> dict[str, Path]:
 
 def common(world: Any, root: Path, **more: Any) -> dict[str, Any]:
     settings = {"seed": 0, "num_processes": 1, "mixed_precision": "no", "num_threads": 1, "log_every_steps": 1}
-    settings["gradient_checkpointing"] = "none"
+    settings |= {"gradient_checkpointing": "none", "compilation": "none"}
     return settings | {"panels": world.panels, "features": world.features, **folders(root), **more}
 
 
@@ -183,6 +184,21 @@ def test_the_same_run_twice_gives_the_same_weights(
     again = run_stage1(world, experiment, tmp_path, pretrained)
     assert_same_tensors(again, generator)
     assert (again / "training.json").read_text() == (generator / "training.json").read_text()
+
+
+def test_a_stage_ends_with_the_average_of_its_weights_where_it_keeps_one(
+    world: Any, experiment: Any, tmp_path: Path
+) -> None:
+    stage = experiment.training.pretrain.replaced(ema_decay=0.5)
+    output = run_pretrain(world, experiment, tmp_path, stage=stage)
+    checkpoint = CheckpointFolder(tmp_path / "workspace" / "checkpoints").load_newest()
+    assert checkpoint is not None
+    saved = load_unet(output / "unet").state_dict()
+    assert len(saved) == len(checkpoint.tensors["average"])
+    for name, average in checkpoint.tensors["average"].items():
+        assert torch.equal(saved[name.removeprefix("unet.")], average), name
+    last = checkpoint.tensors["weights"]
+    assert any(not torch.equal(average, last[name]) for name, average in checkpoint.tensors["average"].items())
 
 
 def test_recomputed_activations_give_the_same_weights(

@@ -4,72 +4,15 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from diffsensei.config.schema import TrainStageConfig
-from diffsensei.training.trainer import TrainableStage, learning_rate, train
-
-CONFIG = TrainStageConfig(
-    steps=12,
-    learning_rate=1e-2,
-    warmup_steps=4,
-    decay_steps=3,
-    weight_decay=0.01,
-    max_grad_norm=1.0,
-    global_batch_size=(8,),
-    micro_batch_size=(4,),
-    checkpoint_every_steps=3,
-)
-
-
-class Regression(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.layers = nn.Sequential(nn.Linear(5, 16), nn.GELU(), nn.Dropout(0.2), nn.Linear(16, 1))
-        self.frozen = nn.Linear(5, 1).requires_grad_(False)
-
-    def forward(self, batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        noise = 0.01 * torch.randn(len(batch), 1, generator=generator)
-        error = (self.layers(batch) - self.frozen(batch) - noise).square().mean()
-        return {"loss": error, "double": 2 * error}
-
-
-class Points:
-    """Two parts of four points; ``at`` runs something when a step begins."""
-
-    def __init__(self, at: dict[int, Any] | None = None) -> None:
-        self._at = at or {}
-
-    def num_parts(self, step: int) -> int:
-        return 2
-
-    def num_items(self, step: int) -> int:
-        return 8
-
-    def batch(self, step: int, part: int, device: torch.device) -> Tensor:
-        if step in self._at and part == 0:
-            self._at[step]()
-        return torch.randn(4, 5, generator=torch.Generator().manual_seed(10 * step + part))
-
-
-def fit(workspace: Path, config: TrainStageConfig = CONFIG, batches: Points | None = None) -> Regression:
-    workspace.mkdir(exist_ok=True)
-    objective = Regression()
-    train(
-        TrainableStage("regression", objective, batches or Points()),
-        config,
-        accelerator=Accelerator(cpu=True),
-        seed=7,
-        log_every_steps=2,
-        workspace=workspace,
-    )
-    return objective
+from diffsensei.training.checkpoints import CheckpointFolder
+from diffsensei.training.trainer import TrainableStage, train
+from tests.training.small_regression import CONFIG, Points, crash, fit
 
 
 def weights(objective: nn.Module) -> dict[str, Tensor]:
@@ -84,10 +27,6 @@ def assert_equal(one: nn.Module, other: nn.Module) -> None:
 def log_of(workspace: Path) -> list[dict[str, float]]:
     entries = [json.loads(line) for line in (workspace / "metrics.jsonl").read_text().splitlines()]
     return [{name: value for name, value in entry.items() if not name.startswith("perf/")} for entry in entries]
-
-
-def crash() -> None:
-    raise KeyboardInterrupt
 
 
 def test_it_learns_and_logs(tmp_path: Path) -> None:
@@ -187,23 +126,9 @@ def test_a_finished_run_only_loads(tmp_path: Path) -> None:
 
 def test_gradients_are_clipped_to_the_given_norm(tmp_path: Path) -> None:
     """With plain gradient scale removed by Adam, clipping shows in the moments it keeps."""
-    from diffsensei.training.checkpoints import CheckpointFolder
-
     fit(tmp_path / "w", CONFIG.replaced(steps=1, max_grad_norm=1e-3, checkpoint_every_steps=1))
     checkpoint = CheckpointFolder(tmp_path / "w" / "checkpoints").load_newest()
     assert checkpoint is not None
     first_moments = [value for name, value in checkpoint.tensors["optimizer"].items() if name.startswith("exp_avg:")]
     norm = torch.stack([(value / 0.1).square().sum() for value in first_moments]).sum().sqrt()
     assert norm.item() == pytest.approx(1e-3, rel=1e-3)
-
-
-def test_rate_rises_stays_and_falls_linearly() -> None:
-    rates = [learning_rate(CONFIG, step) for step in range(12)]
-    assert rates[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01])
-    assert rates[4:9] == [0.01] * 5
-    assert rates[9:] == pytest.approx([0.0075, 0.005, 0.0025])
-
-
-def test_rate_is_constant_without_warm_up_and_decay() -> None:
-    constant = CONFIG.replaced(warmup_steps=0, decay_steps=0)
-    assert {learning_rate(constant, step) for step in range(12)} == {1e-2}
