@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-fast bench check format clean
+.PHONY: help install demo test test-long test-fast bench check format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -18,11 +18,14 @@ $(VENV)/installed: constraints.txt pyproject.toml
 demo: install  ## the whole pipeline at tiny size, from drawn pages to the benchmark report
 	@$(BIN)/diffsensei run full-pipeline --preset tiny
 
-test: install  ## every test
-	$(BIN)/python -m pytest
+test: install  ## every test but those that take minutes
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: install  ## the tests that take minutes
+	$(BIN)/python -m pytest -m long
 
 test-fast: install  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not long"
 
 bench: install  ## how much faster than the plain way: one table of ratios
 	@$(BIN)/python -m tests.benchmarks

@@ -17,7 +17,7 @@ from infra.jobs.process import processes_of
 from infra.store import Store
 from tasks.planning import plan_targets
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("diffsensei")
