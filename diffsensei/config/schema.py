@@ -348,8 +348,8 @@ class RuntimeConfig(Config):
     gradient_checkpointing: Literal["none", "llm", "all"] = "none"
     """Networks whose activations are computed again in the backward pass: less memory, a third more time."""
     compile: Literal["none", "blocks"] = "none"
-    """torch.compile for the repeated blocks of the UNet in training: slower first steps, the same result to rounding;
-    needs a C++ compiler."""
+    """torch.compile for the repeated blocks of the UNet in training: the same result to rounding, but a wait at the
+    first step of every size of panels; for runs with few sizes. Needs a C++ compiler."""
 
 
 class ExperimentConfig(Config):

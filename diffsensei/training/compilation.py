@@ -10,8 +10,8 @@ from torch import nn
 
 BLOCKS = (BasicTransformerBlock, ResnetBlock2D)
 MAX_GRAPHS = 64
-"""Graphs kept per kind of block. Sizes of panels share one graph; other widths and batches of one panel do not: SDXL's
-12 widths of ResnetBlock2D need 24, where PyTorch gives up after 8 and goes on uncompiled."""
+"""Graphs kept per kind of block; past that a block runs uncompiled, as past 8 by PyTorch's own limit. Inductor makes
+graphs anew for each size of panels here, whatever ``dynamic`` says, so this serves runs with few sizes."""
 
 
 def compile_blocks(unet: nn.Module) -> None:

