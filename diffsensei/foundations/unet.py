@@ -10,25 +10,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor
 
 from diffsensei.data.buckets import build_buckets, crop_offsets
-from diffsensei.diffusion.objective import add_noise, epsilon_loss, sample_latents, sample_noise
 from diffsensei.foundations.drawn_pool import BUCKETS, PoolPanel, bucket_panels
-from diffsensei.foundations.loading import NOISE_SCHEDULE, TextEncoder
+from diffsensei.foundations.loading import TextEncoder
 from diffsensei.foundations.optimisation import build, fit
 from diffsensei.foundations.recipes import UNetRecipe
 from diffsensei.foundations.vae import to_pixels
 from diffsensei.models.conditions import Conditions, micro_conditions
+from diffsensei.models.diffusion_loss import DiffusionLoss
 from diffsensei.models.text import encode_text
-from diffsensei.models.unet import build_unet, predict_noise
+from diffsensei.models.unet import build_unet
 from diffsensei.progress import Progress
 from diffsensei.seeding import numpy_stream, stream_seed
 
 _ENCODED_TOGETHER = 64
 _MEASURED_TOGETHER = 32
-_ALPHAS_CUMPROD: Tensor = DDPMScheduler(**NOISE_SCHEDULE).alphas_cumprod
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +83,7 @@ def train_unet(
         ),
     )
     unet.to(memory_format=torch.channels_last)
+    diffusion_loss = DiffusionLoss(vae.config["scaling_factor"])
     counts = np.array([len(bucket.moments) for bucket in buckets])
     rng = numpy_stream(recipe.fit.seed, "batches")
     generator = torch.Generator().manual_seed(stream_seed(recipe.fit.seed, "noise"))
@@ -96,7 +95,8 @@ def train_unet(
         tokens, pooled = bucket.text_tokens[rows].float(), bucket.pooled_text[rows].float()
         tokens[dropped], pooled[dropped] = no_tokens, no_pooled
         conditions = Conditions(tokens, pooled, bucket.time_ids[rows])
-        return _noise_loss(unet, bucket.moments[rows], vae.config["scaling_factor"], conditions, generator)
+        loss: Tensor = diffusion_loss(unet, bucket.moments[rows], conditions, generator)
+        return loss
 
     fit(recipe.fit, [unet], loss_of_step, progress)
     return unet.to(memory_format=torch.contiguous_format)
@@ -111,6 +111,7 @@ def unet_figures(
     Timesteps and noise are the same for all three; 1.0 is what predicting nothing gives.
     """
     no_tokens, no_pooled = encode_text(text_encoders, [""])
+    diffusion_loss = DiffusionLoss(vae.config["scaling_factor"])
     totals = dict.fromkeys(("noise_mse", "noise_mse_other_caption", "noise_mse_no_caption"), 0.0)
     for bucket in encoded_panels(vae, text_encoders, panels):
         count = len(bucket.moments)
@@ -126,17 +127,7 @@ def unet_figures(
             for name, (wording, summary) in zip(totals, wordings, strict=True):
                 conditions = Conditions(wording[rows], summary[rows], bucket.time_ids[rows])
                 generator = torch.Generator().manual_seed(start)
-                loss = _noise_loss(unet, moments, vae.config["scaling_factor"], conditions, generator)
+                loss = diffusion_loss(unet, moments, conditions, generator)
                 totals[name] += float(loss) * len(moments)
     figures = {name: round(total / len(panels), 4) for name, total in totals.items()}
     return figures | {"num_panels": len(panels)}
-
-
-def _noise_loss(
-    unet: Any, moments: Tensor, scaling_factor: float, conditions: Conditions, generator: torch.Generator
-) -> Tensor:
-    """Epsilon loss (0-d) on panels with VAE ``moments`` (B, 2C, h, w)."""
-    latents = sample_latents(moments, scaling_factor, generator)
-    noise, timesteps = sample_noise(latents, len(_ALPHAS_CUMPROD), generator)
-    noisy = add_noise(latents, noise, timesteps, _ALPHAS_CUMPROD)
-    return epsilon_loss(predict_noise(unet, noisy, timesteps, conditions), noise)

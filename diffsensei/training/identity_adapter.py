@@ -11,10 +11,10 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from diffsensei.config.schema import IdentityAdapterConfig
+from diffsensei.models.diffusion_loss import DiffusionLoss
 from diffsensei.models.identity_adapter import IdentityAdapter
 from diffsensei.models.resampler import Resampler
 from diffsensei.training.batch import PanelBatch
-from diffsensei.training.t2i import DiffusionLoss
 
 
 class IdentityAdapterObjective(nn.Module):

@@ -6,9 +6,9 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
+from diffsensei.models.diffusion_loss import DiffusionLoss
 from diffsensei.models.resampler import Resampler
 from diffsensei.training.batch import PanelBatch
-from diffsensei.training.t2i import DiffusionLoss
 
 
 class ImageGeneratorObjective(nn.Module):
