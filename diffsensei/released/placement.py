@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from diffsensei.durable import flush
+
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
@@ -28,15 +30,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
         raise
     for path in sorted(aside.rglob("*"), reverse=True):
-        _synchronise(path)
-    _synchronise(aside)
+        flush(path)
+    flush(aside)
     os.rename(aside, target)
-    _synchronise(target.parent)
-
-
-def _synchronise(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(target.parent)

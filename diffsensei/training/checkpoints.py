@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from diffsensei.durable import flush
+
 KEPT = 2
 """Valid checkpoints kept: the newest, and one to fall back on."""
 MANIFEST = "manifest.json"
@@ -51,15 +53,15 @@ class CheckpointFolder:
         (temporary / "state.json").write_text(json.dumps(checkpoint.state))
         files = {path.name: _entry(path) for path in sorted(temporary.iterdir())}
         for name in files:
-            _flush(temporary / name)
+            flush(temporary / name)
         manifest = temporary / MANIFEST
         manifest.write_text(json.dumps({"step": checkpoint.step, "files": files}, indent=1))
-        _flush(manifest)
-        _flush(temporary)
+        flush(manifest)
+        flush(temporary)
         if target.exists():  # only an invalid one: a valid checkpoint of this step would have been resumed from
             shutil.rmtree(target)
         os.replace(temporary, target)
-        _flush(self._folder)
+        flush(self._folder)
         self._verified.add(checkpoint.step)
         self._retire()
 
@@ -114,12 +116,3 @@ def _entry(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": digest}
-
-
-def _flush(path: Path) -> None:
-    """Make a file's content (or a folder's entries) durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
