@@ -6,15 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from diffsensei.config.presets import paper
 from diffsensei.models.agent_resampler import AgentResampler, AgentResamplers, grid_positions
 
 
 def test_paper_size_is_the_released_agent_file() -> None:
     with torch.device("meta"):
-        agent = AgentResamplers(num_tokens=64, token_dim=2048, llm_dim=5120, heads=32)
+        agent = AgentResamplers(
+            num_tokens=64, token_dim=2048, llm_dim=5120, heads=paper().model.adapter.resampler_heads
+        )
     shapes = {name: tuple(tensor.shape) for name, tensor in agent.state_dict().items()}
     assert sum(math.prod(shape) for shape in shapes.values()) == 143_581_184
-    for prefix, embed, other in (("input_resampler", 5120, 2048), ("output_resampler", 2048, 5120)):
+    sides = (("input_resampler", 5120, 2048, 116_039_680), ("output_resampler", 2048, 5120, 27_541_504))
+    for prefix, embed, other, numbers in sides:
         own = {name.removeprefix(f"{prefix}."): shape for name, shape in shapes.items() if name.startswith(prefix)}
         assert own == {
             "pos_embed": (64, embed),
@@ -29,6 +33,7 @@ def test_paper_size_is_the_released_agent_file() -> None:
             "ln_kv.weight": (embed,),
             "ln_kv.bias": (embed,),
         }
+        assert sum(math.prod(shape) for shape in own.values()) == numbers
 
 
 def test_positions_are_column_then_row_sines_and_cosines() -> None:

@@ -8,8 +8,6 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from diffsensei.config.presets import paper
-from diffsensei.models.agent_resampler import AgentResamplers
-from diffsensei.models.resampler import Resampler
 from diffsensei.models.unet import add_manga_conditions, build_unet
 from diffsensei.released.networks import empty_unet
 
@@ -86,61 +84,6 @@ def test_the_paper_presets_unet_is_that_network() -> None:
         add_manga_conditions(unet, paper().model.resampler.num_queries)
     assert stock == shapes(empty_unet(SDXL, None))
     assert shapes(unet) == shapes(empty_unet(SDXL, 16))
-
-
-def test_the_resampler() -> None:
-    with torch.device("meta"):
-        resampler = Resampler(**paper().model.resampler.model_dump(), clip_dim=1280, magi_dim=768, output_dim=2048)
-    expected: dict[str, tuple[int, ...]] = {
-        "latents": (1, 16, 1280),
-        "proj_in.weight": (1280, 1280),
-        "proj_in.bias": (1280,),
-        "proj_in_magi.weight": (1280, 768),
-        "proj_in_magi.bias": (1280,),
-        "proj_out.weight": (2048, 1280),
-        "proj_out.bias": (2048,),
-        "norm_out.weight": (2048,),
-        "norm_out.bias": (2048,),
-        "dummy_tokens": (16, 2048),
-    }
-    for layer in range(4):
-        expected |= {
-            f"layers.{layer}.0.{norm}.{part}": (1280,) for norm in ("norm1", "norm2") for part in ("weight", "bias")
-        }
-        expected |= {
-            f"layers.{layer}.0.to_q.weight": (1280, 1280),
-            f"layers.{layer}.0.to_kv.weight": (2560, 1280),
-            f"layers.{layer}.0.to_out.weight": (1280, 1280),
-            f"layers.{layer}.1.0.weight": (1280,),
-            f"layers.{layer}.1.0.bias": (1280,),
-            f"layers.{layer}.1.1.weight": (5120, 1280),
-            f"layers.{layer}.1.3.weight": (1280, 5120),
-        }
-    assert shapes(resampler) == expected
-    assert count(expected) == 83_978_752
-
-
-def test_the_resamplers_around_the_language_model() -> None:
-    with torch.device("meta"):
-        agent = AgentResamplers(
-            num_tokens=64, token_dim=2048, llm_dim=5120, heads=paper().model.adapter.resampler_heads
-        )
-    expected: dict[str, tuple[int, ...]] = {}
-    for prefix, embed, width in (("input_resampler", 5120, 2048), ("output_resampler", 2048, 5120)):
-        expected |= {
-            f"{prefix}.pos_embed": (64, embed),
-            f"{prefix}.query": (64, embed),
-            f"{prefix}.kv_proj.weight": (embed, width),
-            f"{prefix}.attn.in_proj_weight": (3 * embed, embed),
-            f"{prefix}.attn.in_proj_bias": (3 * embed,),
-            f"{prefix}.attn.out_proj.weight": (embed, embed),
-            f"{prefix}.attn.out_proj.bias": (embed,),
-            **{f"{prefix}.{norm}.{part}": (embed,) for norm in ("ln_q", "ln_kv") for part in ("weight", "bias")},
-        }
-    assert shapes(agent) == expected
-    halves = [{n: s for n, s in expected.items() if n.startswith(half)} for half in ("input", "output")]
-    assert [count(half) for half in halves] == [116_039_680, 27_541_504]
-    assert count(expected) == 143_581_184, "position tables included, as in the released file"
 
 
 def test_the_language_model() -> None:
