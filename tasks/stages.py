@@ -56,7 +56,7 @@ def _data(config: ExperimentConfig) -> list[Stage]:
         Stage(
             name="annotations",
             version=1,
-            entry="diffsensei.data.sources:collect_annotations",
+            entry="diffsensei.data.sources.annotations:collect_annotations",
             config={"source": "data.source"},
             identity={"file": _file_identity(source.annotations)} if isinstance(source, MangaZeroSource) else {},
             packages=(*PIXELS, "opencv-python-headless"),
@@ -64,14 +64,14 @@ def _data(config: ExperimentConfig) -> list[Stage]:
         Stage(
             name="download",
             version=1,
-            entry="diffsensei.data.download:download_pages",
+            entry="diffsensei.data.download.pages:download_pages",
             config={"source": "data.source", "download": "data.download"},
             inputs={"annotations": "annotations"},
         ),
         Stage(
             name="validate",
             version=1,
-            entry="diffsensei.data.validate:validate_pages",
+            entry="diffsensei.data.validation.pages:validate_pages",
             config={"validation": "data.validation", "download": "data.download"},
             inputs={"download_dir": "download"},
             resources=dask,
@@ -80,7 +80,7 @@ def _data(config: ExperimentConfig) -> list[Stage]:
         Stage(
             name="panels",
             version=1,
-            entry="diffsensei.data.panels:cut_panels",
+            entry="diffsensei.data.panels.cutting:cut_panels",
             config={"split": "data.split"},
             inputs={"validated": "validate"},
             resources=dask,

@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 from diffsensei.config.schema import (
     CORRECTED,
+    AnnotationConfig,
     BucketConfig,
     CacheConfig,
+    CaptionerConfig,
     ConditioningConfig,
     DataConfig,
     DownloadConfig,
@@ -63,6 +65,21 @@ POLITE_DOWNLOAD = DownloadConfig(
     allowed_hosts=("mangadex.org", "mangadex.network"),
 )
 
+MACHINE_ANNOTATION = AnnotationConfig(
+    detector="ragavsachdeva/magi",
+    captioner=CaptionerConfig(
+        backend="transformers",
+        model="llava-hf/llava-v1.6-34b-hf",
+        prompt=(
+            "Describe this manga panel in one paragraph of at most 60 words: who is there, what they do, their "
+            "expressions, the setting and the framing. Ignore speech bubbles and any text. Do not guess names."
+        ),
+        max_new_tokens=128,
+        batch_size=8,
+        max_image_side=672,
+    ),
+)
+
 
 def tiny() -> ExperimentConfig:
     """Everything on two CPU cores in a quarter of an hour, on the synthetic world and the embedded foundations."""
@@ -72,6 +89,7 @@ def tiny() -> ExperimentConfig:
         data=DataConfig(
             source=SyntheticSource(num_series=8, pages_per_series=32, page_height=360, seed=1, defect_rate=0.08),
             download=POLITE_DOWNLOAD.replaced(requests_per_s=500.0, max_connections=8, timeout_s=10.0, max_attempts=3),
+            annotation=MACHINE_ANNOTATION,
             validation=ValidationConfig(
                 min_panel_side=32,
                 min_character_side=12,
@@ -186,6 +204,7 @@ def small() -> ExperimentConfig:
         data=DataConfig(
             source=SyntheticSource(num_series=16, pages_per_series=120, page_height=720, seed=1, defect_rate=0.02),
             download=POLITE_DOWNLOAD.replaced(requests_per_s=500.0, max_connections=8, timeout_s=10.0, max_attempts=3),
+            annotation=MACHINE_ANNOTATION,
             validation=ValidationConfig(
                 min_panel_side=48,
                 min_character_side=16,
@@ -300,6 +319,7 @@ def paper() -> ExperimentConfig:
         data=DataConfig(
             source=MangaZeroSource(annotations="annotations.json"),
             download=POLITE_DOWNLOAD,
+            annotation=MACHINE_ANNOTATION,
             validation=ValidationConfig(
                 min_panel_side=64,
                 min_character_side=32,

@@ -31,18 +31,69 @@ class SyntheticSource(Config):
 
 
 class MangaZeroSource(Config):
-    """The annotation file of the MangaZero data set; pages are downloaded from the urls it names."""
+    """The annotation file of the MangaZero data set; its images are one's own files, or downloaded from its urls."""
 
     kind: Literal["mangazero"] = "mangazero"
     annotations: str
     """Path of the annotation JSON (a list of pages)."""
+    images: tuple[str, ...] = ()
+    """Folders, CBZ or ZIP archives and PDFs of one's own, matched to the annotations before anything is downloaded."""
     accept_download: bool = False
     """Downloading from outside is opt-in: set true only with the right to fetch these pages."""
     contact: str = ""
     """E-mail or url put into the User-Agent, as the image hosts require."""
 
 
-DataSource = Annotated[SyntheticSource | MangaZeroSource, Field(discriminator="kind")]
+class Manga109Source(Config):
+    """Manga109 or Manga109-s as published: ``books.txt``, ``images/<title>/``, ``annotations/<title>.xml``."""
+
+    kind: Literal["manga109"] = "manga109"
+    root: str
+    """Folder that holds the three."""
+    accept_terms: bool = False
+    """The data is for academic use and may not be passed on: set true only when its terms were agreed to."""
+    books: tuple[str, ...] = ()
+    """Titles to read; none means all of ``books.txt``."""
+    pages_per_book: PositiveInt | None = None
+    """Pages of each title, chosen by a rule; none means all with a panel."""
+
+
+class FilesSource(Config):
+    """Pages of one's own without annotation: each path a folder of images, a CBZ or ZIP archive or a PDF."""
+
+    kind: Literal["files"] = "files"
+    paths: tuple[str, ...]
+    """Each is a series, called by its name; subfolders are chapters."""
+
+
+DataSource = Annotated[SyntheticSource | MangaZeroSource | Manga109Source | FilesSource, Field(discriminator="kind")]
+
+
+class CaptionerConfig(Config):
+    """The vision-language model that captions panels (paper sec. 3.2: LLaVA-v1.6-34B, prompt unpublished)."""
+
+    backend: Literal["transformers", "openai"]
+    """A LLaVA-NeXT folder or hub id in this process, or any server that speaks OpenAI's chat API."""
+    model: str
+    """Folder or hub id; for a server, the name it knows the model by."""
+    server: str = ""
+    """Base url of the server, such as http://127.0.0.1:8000/v1."""
+    prompt: str
+    max_new_tokens: PositiveInt
+    batch_size: PositiveInt
+    """Panels per forward pass, or requests in flight."""
+    max_image_side: PositiveInt
+    """Longer edge (pixels) of the picture shown to the model."""
+
+
+class AnnotationConfig(Config):
+    """How pages are annotated that came without: by Magi and a captioner, then corrected by people."""
+
+    detector: str
+    """Magi: hub id or local folder."""
+    captioner: CaptionerConfig
+    edits: tuple[str, ...] = ()
+    """Corrections by people, applied in order: edits JSONL, Label Studio JSON or CVAT 1.1 XML files."""
 
 
 class DownloadConfig(Config):
@@ -126,7 +177,10 @@ class DataConfig(Config):
     """From annotation to training set."""
 
     source: DataSource
+    evaluation_source: Manga109Source | None = None
+    """Pages beside the held-out ones that are only ever evaluated on (paper Table 2: Manga109)."""
     download: DownloadConfig
+    annotation: AnnotationConfig
     validation: ValidationConfig
     split: SplitConfig
     buckets: BucketConfig

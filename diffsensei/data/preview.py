@@ -77,7 +77,7 @@ def _pages_of_folder(folder: Path) -> Iterator[SheetPage]:
             annotation = parse_page(raw)
         except ValueError:
             continue
-        halves = [_read_half(folder / "served", url) for url in (annotation.meta.url1, annotation.meta.url2)]
+        halves = [_read_half(folder / "served", url) for url, _ in annotation.meta.images]
         present = [half for half in halves if half is not None]
         if len(present) == len(halves) and present[0].shape[0] == present[1].shape[0]:
             yield SheetPage(np.concatenate(present, axis=1), annotation)

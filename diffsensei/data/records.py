@@ -5,9 +5,9 @@ The models accept any geometry: boxes outside their page must load, so that vali
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag, ValidationError
 
 Bbox = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels, x to the right, y down."""
@@ -41,17 +41,53 @@ class FrameAnnotation(_Record):
     dialogs: tuple[DialogAnnotation, ...] = ()
 
 
-class PageMeta(_Record):
-    """Where the two halves of a page come from and how wide they were when annotated; other keys are ignored."""
+class ImageSource(NamedTuple):
+    """One image of a page: the url (``https:`` or ``file:``) its bytes are known by, its annotated width (pixels)."""
+
+    url: str
+    width: int
+
+
+class TwoHalves(_Record):
+    """The double page of MangaZero: left half ``url1``, right half ``url2``, top aligned; other keys are ignored."""
 
     url1: str
     url2: str
     width1: int
     width2: int
 
+    @property
+    def images(self) -> tuple[ImageSource, ...]:
+        """Left to right."""
+        return ImageSource(self.url1, self.width1), ImageSource(self.url2, self.width2)
+
+
+class OneFile(_Record):
+    """A page that is one image already: a scan of one's own, a member of an archive, a page of Manga109."""
+
+    file: str
+    """Name within the source, such as ``volume-1/003.jpg``; a name, never a place."""
+    width: int
+    height: int
+
+    @property
+    def images(self) -> tuple[ImageSource, ...]:
+        """The one image."""
+        return (ImageSource(f"file:{self.file}", self.width),)
+
+
+def _kind_of_meta(raw: Any) -> str:
+    return "file" if isinstance(raw, OneFile) or (isinstance(raw, dict) and "file" in raw) else "halves"
+
+
+PageMeta = Annotated[
+    Annotated[TwoHalves, Tag("halves")] | Annotated[OneFile, Tag("file")], Discriminator(_kind_of_meta)
+]
+META_KINDS = ("halves", "file")
+
 
 class PageAnnotation(_Record):
-    """A double page: left half ``url1``, right half ``url2``, top aligned."""
+    """A page and its panels; ``meta`` says which images it consists of."""
 
     image_path: str
     frames: tuple[FrameAnnotation, ...]
@@ -67,7 +103,7 @@ def parse_page(raw: Any) -> PageAnnotation:
         return PageAnnotation.model_validate(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "page"
+        where = ".".join(str(part) for part in first["loc"] if part not in META_KINDS) or "page"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         came = repr(first["input"])[:60]
         raise ValueError(f"page annotation, field {where}: {first['msg']}, got {came}{more}") from None

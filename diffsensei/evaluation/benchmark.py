@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diffsensei.config.schema import BucketConfig, ConditioningConfig, EvaluationConfig
-from diffsensei.data.buckets import Bucket, assign_buckets, build_buckets, fit_panel
-from diffsensei.data.panel_set import PanelSet
+from diffsensei.data.panels.buckets import Bucket, assign_buckets, build_buckets, fit_panel
+from diffsensei.data.panels.panel_set import PanelSet
 from diffsensei.geometry import area, cover_crop
 from diffsensei.inference.request import CharacterRequest, PanelRequest
 from diffsensei.progress import Progress

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from diffsensei.config.schema import EvaluationConfig
-from diffsensei.data.buckets import Bucket, fit_panel
+from diffsensei.data.panels.buckets import Bucket, fit_panel
 from diffsensei.evaluation.benchmark import BenchmarkPanel, read_benchmark, read_gray, read_truth
 from diffsensei.evaluation.comparisons import STATISTICS_SEED
 from diffsensei.evaluation.features import Gray, load_judges

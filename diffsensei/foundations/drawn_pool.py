@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffsensei.config.schema import BucketConfig, SyntheticSource
-from diffsensei.data.buckets import Bucket, assign_buckets, build_buckets, fit_panel
+from diffsensei.data.panels.buckets import Bucket, assign_buckets, build_buckets, fit_panel
 from diffsensei.data.synthetic.page import draw_page
 from diffsensei.data.synthetic.panel import DrawnPanel
 from diffsensei.foundations.recipes import PoolRecipe

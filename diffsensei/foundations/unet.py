@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffsensei.data.buckets import build_buckets, crop_offsets
+from diffsensei.data.panels.buckets import build_buckets, crop_offsets
 from diffsensei.foundations.drawn_pool import BUCKETS, PoolPanel, bucket_panels
 from diffsensei.foundations.loading import TextEncoder
 from diffsensei.foundations.optimisation import build, fit

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diffsensei.config.schema import ConditioningConfig
-from diffsensei.data.bucket_sampler import BucketSampler
-from diffsensei.data.conditioning import PanelConditions, sample_caption, sample_conditions
-from diffsensei.data.training_panels import TrainingPanels
+from diffsensei.data.panels.bucket_sampler import BucketSampler
+from diffsensei.data.panels.conditioning import PanelConditions, sample_caption, sample_conditions
+from diffsensei.data.panels.training_panels import TrainingPanels
 from diffsensei.models.conditions import Conditions, Layout
 from diffsensei.seeding import numpy_stream
 from diffsensei.training.feature_store import CharacterFeatures, PanelMoments, TextFeatures

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from torch import Tensor
 
-from diffsensei.data.buckets import Bucket
-from diffsensei.data.panel_set import PanelSet
+from diffsensei.data.panels.buckets import Bucket
+from diffsensei.data.panels.panel_set import PanelSet
 from diffsensei.foundations.loading import ImageEncoder, TextEncoder
 from diffsensei.models.character_features import encode_characters
 from diffsensei.models.text import encode_text

@@ -18,9 +18,9 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from numpy.typing import NDArray
 
 from diffsensei.config.schema import BucketConfig, CacheConfig
-from diffsensei.data.buckets import Bucket, assign_buckets, build_buckets, fit_panel
-from diffsensei.data.panel_set import PanelSet
-from diffsensei.data.training_panels import distinct_captions
+from diffsensei.data.panels.buckets import Bucket, assign_buckets, build_buckets, fit_panel
+from diffsensei.data.panels.panel_set import PanelSet
+from diffsensei.data.panels.training_panels import distinct_captions
 from diffsensei.foundations.loading import (
     load_clip_image_encoder,
     load_magi_image_encoder,

@@ -13,8 +13,8 @@ from torch import nn
 from transformers import LlamaForCausalLM
 
 from diffsensei.config.schema import TrainStageConfig
-from diffsensei.data.panel_set import PanelSet
-from diffsensei.data.training_panels import TrainingPanels, read_training_panels
+from diffsensei.data.panels.panel_set import PanelSet
+from diffsensei.data.panels.training_panels import TrainingPanels, read_training_panels
 from diffsensei.foundations.loading import load_clip_image_encoder, load_magi_image_encoder, load_text_encoder
 from diffsensei.seeding import stream_seed
 from diffsensei.training.batch import BatchPlan

@@ -8,7 +8,7 @@ import pytest
 
 from diffsensei.config.schema import SyntheticSource
 from diffsensei.data.preview import COLOURS, preview_world, write_contact_sheet
-from diffsensei.data.sources import collect_annotations
+from diffsensei.data.sources.annotations import collect_annotations
 
 SOURCE = SyntheticSource(num_series=2, pages_per_series=2, page_height=180, seed=0)
 

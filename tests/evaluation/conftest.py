@@ -14,7 +14,7 @@ import diffsensei.models  # noqa: F401  (first: torchvision beside a CPU build o
 from diffsensei.config import load_preset
 from diffsensei.config.schema import EvaluationConfig, JudgeConfig
 from diffsensei.data.images import encode_png
-from diffsensei.data.panel_set import CROP_SCHEMA, PANEL_SCHEMA
+from diffsensei.data.panels.panel_set import CROP_SCHEMA, PANEL_SCHEMA
 from diffsensei.foundations.dialog_detector import Detections
 
 torch.set_num_threads(1)

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from diffsensei.config import load_preset
-from diffsensei.data.panel_set import PanelSet
+from diffsensei.data.panels.panel_set import PanelSet
 from diffsensei.evaluation.benchmark import freeze_benchmark, read_benchmark, read_truth
 from diffsensei.inference.request import read_requests
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffsensei.config.presets import paper
-from diffsensei.data.buckets import build_buckets
+from diffsensei.data.panels.buckets import build_buckets
 from diffsensei.geometry import pixel_box
 from diffsensei.models.box_masks import character_mask, dialog_mask, guessed_size, reference_character_mask
 from tests.benchmarks.per_box import exact_attention_mask, reference_attention_mask

@@ -38,7 +38,7 @@ from transformers import (
 from diffsensei.config.presets import tiny
 from diffsensei.config.schema import ConditioningConfig, ExperimentConfig
 from diffsensei.data.images import encode_png
-from diffsensei.data.panel_set import CROP_SCHEMA, PANEL_SCHEMA, shard_name
+from diffsensei.data.panels.panel_set import CROP_SCHEMA, PANEL_SCHEMA, shard_name
 from diffsensei.training.features import encode_features
 
 NUM_PAGES, PANELS_PER_PAGE = 6, 4

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from diffsensei.config.schema import ConditioningConfig
-from diffsensei.data.training_panels import TrainingPanels, read_training_panels
+from diffsensei.data.panels.training_panels import TrainingPanels, read_training_panels
 from diffsensei.training.batch import BatchPlan, CaptionedBatches, ConditionedBatches, PanelBatch
 from diffsensei.training.feature_store import PanelMoments, StoredCharacters, StoredText, read_index
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from diffsensei.config.schema import CacheConfig
-from diffsensei.data.buckets import build_buckets, fit_panel
-from diffsensei.data.panel_set import PanelSet
-from diffsensei.data.training_panels import distinct_captions
+from diffsensei.data.panels.buckets import build_buckets, fit_panel
+from diffsensei.data.panels.panel_set import PanelSet
+from diffsensei.data.panels.training_panels import distinct_captions
 from diffsensei.foundations.loading import (
     load_clip_image_encoder,
     load_magi_image_encoder,

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from diffsensei.config.schema import SyntheticSource
-from diffsensei.data.records import CharacterAnnotation, DialogAnnotation, FrameAnnotation, PageAnnotation, PageMeta
+from diffsensei.data.records import CharacterAnnotation, DialogAnnotation, FrameAnnotation, PageAnnotation, TwoHalves
 from diffsensei.data.synthetic.backgrounds import PLACES, SETTINGS
 from diffsensei.data.synthetic.bubbles import Box
 from diffsensei.data.synthetic.cast import Series, draw_series
@@ -53,7 +53,7 @@ class DrawnPage:
     @property
     def halves(self) -> tuple[Image, Image]:
         """Left and right half page."""
-        middle = self.annotation.meta.width1
+        middle = self.annotation.meta.images[0].width
         return self.image[:, :middle], self.image[:, middle:]
 
 
@@ -165,7 +165,7 @@ def _annotate(
     return PageAnnotation(
         image_path=image_path_of(source, series.index, page),
         frames=tuple(frames),
-        meta=PageMeta(
+        meta=TwoHalves(
             url1=f"{folder}/{2 * number - 1}.png", url2=f"{folder}/{2 * number}.png", width1=half, width2=half
         ),
     )

@@ -1,0 +1,1 @@
+"""Page images over HTTP: polite to hosts, distrustful of what comes, resumable."""
