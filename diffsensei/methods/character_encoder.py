@@ -37,7 +37,9 @@ class CharacterEncoder:
         clip_tokens, magi_cls = encode_characters(
             self.clip, self.magi, [image for images in references for image in images]
         )
-        exists = torch.zeros(len(references), num_slots, dtype=torch.bool, device=clip_tokens.device)
+        device = self.resampler.device
+        clip_tokens, magi_cls = clip_tokens.to(device), magi_cls.to(device)
+        exists = torch.zeros(len(references), num_slots, dtype=torch.bool, device=device)
         all_clip = clip_tokens.new_zeros(*exists.shape, *clip_tokens.shape[1:])
         all_magi = magi_cls.new_zeros(*exists.shape, *magi_cls.shape[1:])
         for index, (row, slot) in enumerate(slots):

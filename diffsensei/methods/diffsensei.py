@@ -20,6 +20,7 @@ from diffsensei.models.agent_resampler import AgentResamplers
 from diffsensei.models.conditions import Layout
 from diffsensei.models.identity_adapter import adapt_tokens, blend_tokens
 from diffsensei.models.identity_prompt import IdentityPrompts
+from diffsensei.models.offload import on_its_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,8 @@ class MergedAdapter:
     def adapt(self, captions: list[str], source_tokens: Tensor) -> Tensor:
         """``source_tokens`` (B, N*Q, C) as the captions (B) want them: (B, N*Q, C)."""
         prompts = IdentityPrompts(self.tokenizer, self.num_tokens, self.max_caption_tokens)
-        return adapt_tokens(self.llm, self.agent, prompts, captions, source_tokens).to(source_tokens.dtype)
+        llm = on_its_device(self.llm)
+        return adapt_tokens(llm, self.agent, prompts, captions, source_tokens).to(source_tokens.dtype)
 
 
 class DiffSensei:

@@ -18,6 +18,7 @@ from diffsensei.diffusion.guidance import guided
 from diffsensei.diffusion.sampling import denoise, initial_noise
 from diffsensei.methods.method import Panel
 from diffsensei.models.conditions import Conditions, micro_conditions
+from diffsensei.models.offload import on_its_device
 from diffsensei.models.text import TextEncoder, encode_text
 from diffsensei.models.unet import noise_predictor
 
@@ -68,7 +69,7 @@ class ImageGenerator:
         """Latents (B, 4, h, w), float32, of panels of one size. Each panel's noise comes from its own seed, so that its
         company changes nothing. At guidance scale 1 and below the negative branch is not computed.
         """
-        unet, factor = self.unet, self._factor
+        unet, factor = on_its_device(self.unet), self._factor
         is_guided = sampling.guidance_scale > 1.0
         conditions = Conditions.concatenated([negative, positive]) if is_guided else positive
         conditions = conditions.to(unet.device, unet.dtype)

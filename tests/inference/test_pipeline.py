@@ -228,3 +228,45 @@ def test_impossible_requests_are_refused_in_one_line(
 def test_a_folder_without_pipeline_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no model_index.json"):
         DiffSenseiPipeline.from_pretrained(tmp_path)
+
+
+def test_offload_changes_nothing_but_where_models_wait(
+    trained: Any, requests: list[PanelRequest], requests_folder: Path, sampling: SamplingConfig
+) -> None:
+    """Here the device is the CPU too: that hooks fire for every model, and in which order, is what can be seen."""
+    plain = build_pipeline(trained.foundations, trained.stage1, trained.stage2, CPU)
+    expected = plain(requests, requests_folder, sampling)
+    plain.enable_model_cpu_offload(device="cpu")
+    brought: list[str] = []
+    for name, component in plain.components.items():
+        hook = getattr(component, "_hf_hook", None)
+        if hook is not None:
+            _record(hook, name, brought)
+    assert same(plain(requests[:1], requests_folder, sampling), expected[:1])
+    first = list(dict.fromkeys(brought))
+    assert first == [*plain.model_cpu_offload_seq.split("->")]
+    assert same(plain(requests, requests_folder, sampling), expected)
+
+
+def _record(hook: Any, name: str, brought: list[str]) -> None:
+    move = hook.pre_forward
+
+    def recorded(module: Any, *args: Any, **kwargs: Any) -> Any:
+        brought.append(name)
+        return move(module, *args, **kwargs)
+
+    hook.pre_forward = recorded
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_offloaded_models_come_to_the_gpu_and_go(
+    trained: Any, requests: list[PanelRequest], requests_folder: Path, sampling: SamplingConfig
+) -> None:
+    pipeline = build_pipeline(trained.foundations, trained.stage1, trained.stage2, CPU)
+    expected = pixels(pipeline(requests, requests_folder, sampling))
+    pipeline.enable_model_cpu_offload()
+    drawn = pixels(pipeline(requests, requests_folder, sampling))
+    assert {pipeline.unet.device.type, pipeline.llm.device.type, pipeline.vae.device.type} == {"cpu"}
+    for a, b in zip(expected, drawn, strict=True):
+        assert np.abs(a - b).max() <= 2
