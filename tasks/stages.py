@@ -193,7 +193,7 @@ def _benchmark(config: ExperimentConfig) -> list[Stage]:
     judges = config.evaluation.judges
     frozen = Stage(
         name="benchmark",
-        version=1,
+        version=2,
         entry="diffsensei.evaluation.benchmark:freeze_benchmark",
         config={
             "evaluation": "evaluation",
@@ -207,7 +207,7 @@ def _benchmark(config: ExperimentConfig) -> list[Stage]:
     generate = [
         Stage(
             name=name,
-            version=1,
+            version=2,
             entry="diffsensei.inference.generate:generate_panels",
             config={"model": "model", "sampling": "sampling", "evaluation": "evaluation"},
             pace={"num_threads": config.runtime.num_threads},

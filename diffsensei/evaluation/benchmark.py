@@ -6,6 +6,9 @@ for each a reference drawn uniformly from the clean (type 0) crops of that id on
 reference code leaves the draw unseeded and the target's own crop in it; here the draw is stored, so that all methods
 see the same references, and the target's own crop is drawn only where there is no other. Panels without characters
 stay. Ids that repeat within a panel are allowed, as there.
+
+The first panel of each page is given to all methods as it is, since some of the compared ones cannot begin without (the
+paper does not say which it gave them); it is drawn by none and counts in no metric.
 """
 
 from collections.abc import Sequence
@@ -47,7 +50,15 @@ class BenchmarkPanel(PanelRequest):
 
 
 def read_benchmark(folder: Path) -> list[BenchmarkPanel]:
-    """The panels frozen in ``folder``, in file order. Raises ValueError where there are none."""
+    """The panels to draw and to score, in file order: all in ``folder`` but the given one of each page.
+
+    Raises ValueError where there are none.
+    """
+    return [panel for panel in read_pages(folder) if not panel.given]
+
+
+def read_pages(folder: Path) -> list[BenchmarkPanel]:
+    """All panels frozen in ``folder``, in file order: page after page, in reading order. Raises as `read_benchmark`."""
     path = folder / "panels.jsonl"
     if not path.is_file():
         raise ValueError(f"{folder} holds no benchmark: panels.jsonl is missing; run the benchmark stage")
@@ -116,7 +127,25 @@ def freeze_benchmark(
                 seed=stream_seed(seed, "noise", panel_id) % 2**PANEL_SEED_BITS,
             )
         )
+    frozen = _with_given(frozen)
+    if all(panel.given for panel in frozen):
+        raise ValueError(
+            f"each of the {len(frozen)} held-out pages has one panel, which is given: nothing is left to draw; "
+            "raise data.split.min_panels"
+        )
     (output / "panels.jsonl").write_text("".join(panel.model_dump_json() + "\n" for panel in frozen))
+
+
+def _with_given(panels: Sequence[BenchmarkPanel]) -> list[BenchmarkPanel]:
+    """The first panel of each page becomes the given one."""
+    first: dict[str, BenchmarkPanel] = {}
+    for panel in panels:
+        if panel.panel_index < first.setdefault(panel.page_id, panel).panel_index:
+            first[panel.page_id] = panel
+    return [
+        panel.replaced(given=f"truth/{panel.panel_id}.png") if panel is first[panel.page_id] else panel
+        for panel in panels
+    ]
 
 
 def _sizes(rows: pd.DataFrame, evaluation: EvaluationConfig, buckets: BucketConfig) -> list[Bucket]:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,10 +12,10 @@ import torch
 from PIL import Image
 
 from diffsensei.config.schema import EvaluationConfig, ModelConfig, SamplingConfig
-from diffsensei.inference.request import PanelRequest, read_requests
-from diffsensei.methods.image_generator import batches_by_size
+from diffsensei.inference.request import PanelRequest, pages_of, read_requests
 from diffsensei.methods.method import Method
 from diffsensei.methods.registry import build_method
+from diffsensei.methods.rollout import to_draw
 from diffsensei.progress import Progress
 from diffsensei.seeding import stream_seed
 
@@ -33,32 +34,64 @@ def generate_panels(
     stage1: Path | None = None,
     stage2: Path | None = None,
 ) -> None:
+    """Stage: `draw_benchmark` with a method of the DiffSensei family. Raises ValueError for missing or unfit inputs."""
+    torch.set_num_threads(num_threads)
+    outputs = {name: path for name, path in (("pretrain", pretrain), ("stage1", stage1), ("stage2", stage2)) if path}
+    draw_benchmark(
+        build_method(method, model.foundations, outputs, drawing_device()),
+        sampling=sampling,
+        evaluation=evaluation,
+        num_threads=num_threads,
+        benchmark=benchmark,
+        workspace=workspace,
+        output=output,
+    )
+
+
+def drawing_device() -> torch.device:
+    """A GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def draw_benchmark(
+    method: Method,
+    *,
+    sampling: SamplingConfig,
+    evaluation: EvaluationConfig,
+    num_threads: int,
+    benchmark: Path,
+    workspace: Path,
+    output: Path,
+) -> None:
     """Draw ``benchmark/panels.jsonl``: ``images/<seed>/<panel_id>.png``, ``generation.json``, ``logs/speed.json``.
 
-    Images already in the workspace stay. The unit that is redone is a whole batch of equal-sized panels, so an
-    interrupted run gives the same bits as an uninterrupted one. Raises ValueError for missing or unfit inputs.
+    Images already in the workspace stay. What is redone is a whole piece (`Method.pieces`), so an interrupted run gives
+    the same bits as an uninterrupted one. Raises ValueError for missing or unfit inputs.
     """
-    torch.set_num_threads(num_threads)
-    requests = read_requests(benchmark / "panels.jsonl")
-    outputs = {name: path for name, path in (("pretrain", pretrain), ("stage1", stage1), ("stage2", stage2)) if path}
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    drawer = build_method(method, model.foundations, outputs, device)
-
+    pages = pages_of(read_requests(benchmark / "panels.jsonl"))
     images = workspace / "images"
-    pending = _pending(requests, evaluation.seeds, images, sampling.batch_size)
-    total = len(requests) * len(evaluation.seeds)
-    missing = sum(len(batch) for _, batch in pending)
-    progress = Progress(workspace / "progress.json", f"Drawing with {method}", total, "panels", start=total - missing)
+    pending = [
+        (seed, piece)
+        for seed in evaluation.seeds
+        for piece in method.pieces([_reseeded(page, seed) for page in pages], sampling)
+        if not all((images / str(seed) / f"{panel.panel_id}.png").is_file() for panel in to_draw(piece))
+    ]
+    num_panels = len(to_draw(pages))
+    total, missing = num_panels * len(evaluation.seeds), sum(len(to_draw(piece)) for _, piece in pending)
+    progress = Progress(
+        workspace / "progress.json", f"Drawing with {method.name}", total, "panels", start=total - missing
+    )
     began = time.perf_counter()
-    for seed, batch in pending:
-        for panel_id, image in drawer.generate(_reseeded(batch, seed), benchmark, sampling):
+    for seed, piece in pending:
+        for panel_id, image in method.generate(piece, benchmark, sampling):
             _save(image, images / str(seed) / f"{panel_id}.png")
             progress.advance()
     elapsed = time.perf_counter() - began
 
     shutil.copytree(images, output / "images", ignore=shutil.ignore_patterns(".*"))
-    _write_json(output / "generation.json", _description(drawer, sampling, evaluation, len(requests)))
+    _write_json(output / "generation.json", _description(method, sampling, evaluation, num_panels))
     (output / "logs").mkdir()
+    device = drawing_device()
     speed = {
         "device": torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {num_threads} threads",
         "panels_drawn": missing,
@@ -68,21 +101,9 @@ def generate_panels(
     _write_json(output / "logs" / "speed.json", speed)
 
 
-def _pending(
-    requests: list[PanelRequest], seeds: tuple[int, ...], images: Path, batch_size: int
-) -> list[tuple[int, list[PanelRequest]]]:
-    """The batches of which at least one image is missing."""
-    return [
-        (seed, batch)
-        for seed in seeds
-        for batch in batches_by_size(requests, batch_size)
-        if not all((images / str(seed) / f"{request.panel_id}.png").is_file() for request in batch)
-    ]
-
-
-def _reseeded(batch: list[PanelRequest], seed: int) -> list[PanelRequest]:
+def _reseeded(page: Sequence[PanelRequest], seed: int) -> list[PanelRequest]:
     """Each panel's own noise, another for every evaluation seed and the same for every method."""
-    return [request.replaced(seed=stream_seed(seed, "panel", request.seed)) for request in batch]
+    return [panel.replaced(seed=stream_seed(seed, "panel", panel.seed)) for panel in page]
 
 
 def _save(image: Image.Image, path: Path) -> None:
@@ -96,6 +117,7 @@ def _description(method: Method, sampling: SamplingConfig, evaluation: Evaluatio
     return {
         "method": method.name,
         "consumes": sorted(method.consumes),
+        "deviations": list(method.deviations),
         "sampling": sampling.model_dump(mode="json"),
         "seeds": list(evaluation.seeds),
         "num_panels": num_panels,

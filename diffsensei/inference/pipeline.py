@@ -51,7 +51,9 @@ class DiffSenseiPipeline(DiffusionPipeline):
     """All parts of DiffSensei. ``llm``, ``llm_tokenizer`` and ``agent`` come together or not at all (stage 1)."""
 
     _optional_components = ["llm", "llm_tokenizer", "agent"]  # noqa: RUF012  diffusers' own attribute
-    model_cpu_offload_seq = "text_encoder->text_encoder_2->clip_image_encoder->magi_image_encoder->llm->unet->vae"
+    model_cpu_offload_seq = "->".join(  # type: ignore[assignment]  # diffusers' own attribute
+        ("text_encoder", "text_encoder_2", "clip_image_encoder", "magi_image_encoder", "llm", "unet", "vae")
+    )
     _exclude_from_cpu_offload = ["resampler", "agent"]  # noqa: RUF012  small, and used around the language model
 
     def __init__(
@@ -163,7 +165,7 @@ class DiffSenseiPipeline(DiffusionPipeline):
             raise ValueError(f"expected distinct panel_ids, got {ids}; rename the panels")
         method = self.as_method(partial(self._after_step, callback_on_step_end) if callback_on_step_end else None)
         images: dict[str, Image.Image] = {}
-        for panel_id, image in method.generate(requests, reference_folder, sampling):
+        for panel_id, image in method.generate([requests], reference_folder, sampling):
             images[panel_id] = image
             # Under CPU offload the next batch's language model would find this batch's UNet still in its place.
             self.maybe_free_model_hooks()

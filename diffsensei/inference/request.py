@@ -1,5 +1,6 @@
 """What a panel is asked to look like, as stored in ``panels.jsonl``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +40,11 @@ class PanelRequest(Config):
     """Speech bubbles: xyxy relative to the panel."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Decides the panel's noise, whatever it is drawn together with."""
+    page_id: str = ""
+    """Panels of one page, in reading order, bear its name; without one a panel is a page of its own."""
+    given: str = ""
+    """Image file of the panel as it is, relative to the folder of the request: it is not drawn, and methods that
+    follow earlier panels see it."""
 
 
 def read_requests(path: Path) -> list[PanelRequest]:
@@ -61,3 +67,11 @@ def read_requests(path: Path) -> list[PanelRequest]:
     if repeated:
         raise ValueError(f"{path}: expected every panel_id once, got {repeated[:3]} more often; rename them")
     return requests
+
+
+def pages_of(requests: Sequence[PanelRequest]) -> list[list[PanelRequest]]:
+    """``requests`` by page, pages in order of first appearance."""
+    pages: dict[str, list[PanelRequest]] = {}
+    for request in requests:
+        pages.setdefault(request.page_id or f"panel {request.panel_id}", []).append(request)
+    return list(pages.values())

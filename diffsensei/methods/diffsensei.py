@@ -14,8 +14,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 from diffsensei.config.schema import SamplingConfig
 from diffsensei.methods.character_encoder import CharacterEncoder
 from diffsensei.methods.image_generator import Branches, ImageGenerator
-from diffsensei.methods.method import CAPTION, CHARACTER_BOXES, CHARACTER_IMAGES, DIALOG_BOXES, Box, Panel
+from diffsensei.methods.method import CAPTION, CHARACTER_BOXES, CHARACTER_IMAGES, DIALOG_BOXES, Box, Page, Panel
 from diffsensei.methods.reference_image import read_reference
+from diffsensei.methods.rollout import single_panels, to_draw
 from diffsensei.models.agent_resampler import AgentResamplers
 from diffsensei.models.conditions import Layout
 from diffsensei.models.identity_adapter import adapt_tokens, blend_tokens
@@ -49,6 +50,7 @@ class DiffSensei:
     """The image generator of stage 1 and, where given, the identity adapter of stage 2."""
 
     consumes = frozenset({CAPTION, CHARACTER_IMAGES, CHARACTER_BOXES, DIALOG_BOXES})
+    deviations: tuple[str, ...] = ()
 
     def __init__(
         self, generator: ImageGenerator, characters: CharacterEncoder, adapter: MergedAdapter | None = None
@@ -58,10 +60,15 @@ class DiffSensei:
         self.characters = characters
         self.adapter = adapter
 
+    def pieces(self, pages: Sequence[Page], sampling: SamplingConfig) -> list[list[Page]]:
+        """See `Method.pieces`."""
+        return single_panels(pages, sampling.batch_size)
+
     def generate(
-        self, panels: Sequence[Panel], folder: Path, sampling: SamplingConfig
+        self, pages: Sequence[Page], folder: Path, sampling: SamplingConfig
     ) -> Iterator[tuple[str, Image.Image]]:
         """See `Method.generate`. Raises ValueError for a missing reference, or more characters than there are slots."""
+        panels = to_draw(pages)
         num_slots: int = self.generator.unet.config["manga_conditions"]["max_characters"]
         for panel in panels:
             if len(panel.characters) > num_slots:

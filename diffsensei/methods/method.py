@@ -1,8 +1,8 @@
-"""What every compared method is, and the panel description it reads: the only things evaluation needs to know."""
+"""What every compared method is, and the pages it reads: the only things evaluation needs to know."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from PIL import Image
 
@@ -12,6 +12,8 @@ CAPTION = "caption"
 CHARACTER_IMAGES = "character_images"
 CHARACTER_BOXES = "character_boxes"
 DIALOG_BOXES = "dialog_boxes"
+EARLIER_PANELS = "earlier_panels"
+"""The panels of the page that come before: the given one as it is, others as the method drew them."""
 
 Box = tuple[float, float, float, float]
 
@@ -42,21 +44,40 @@ class Panel(Protocol):
     def dialogs(self) -> Sequence[Box]: ...
     @property
     def seed(self) -> int: ...
+    @property
+    def given(self) -> str:
+        """An image file of the panel as it is, or empty. A given panel is not drawn: later ones may follow it."""
+        ...
+
+
+SomePanel = TypeVar("SomePanel", bound=Panel)
+
+Page = Sequence[Panel]
+"""The panels of a page in reading order."""
 
 
 class Method(Protocol):
-    """A way of drawing panels."""
+    """A way of drawing the panels of pages."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def consumes(self) -> frozenset[str]:
-        """The parts of a panel it reads (constants above); others have no influence, to the bit."""
+        """What it reads of pages (constants above); the rest has no influence, to the bit."""
+        ...
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """Where it knowingly departs from its publication, one sentence each; shown in the report."""
+        ...
+
+    def pieces(self, pages: Sequence[Page], sampling: SamplingConfig) -> list[list[Page]]:
+        """What is drawn together: the images of a piece depend on nothing outside it, to the bit."""
         ...
 
     def generate(
-        self, panels: Sequence[Panel], folder: Path, sampling: SamplingConfig
+        self, pages: Sequence[Page], folder: Path, sampling: SamplingConfig
     ) -> Iterator[tuple[str, Image.Image]]:
-        """Each panel's id and grey image, in any order. References lie relative to ``folder``."""
+        """Id and grey image of each panel that is not given, in any order. Files lie relative to ``folder``."""
         ...

@@ -7,7 +7,8 @@ from PIL import Image
 
 from diffsensei.config.schema import SamplingConfig
 from diffsensei.methods.image_generator import ImageGenerator
-from diffsensei.methods.method import CAPTION, Panel
+from diffsensei.methods.method import CAPTION, Page
+from diffsensei.methods.rollout import single_panels, to_draw
 
 
 class SdxlTextToImage:
@@ -15,14 +16,19 @@ class SdxlTextToImage:
 
     name = "sdxl_t2i"
     consumes = frozenset({CAPTION})
+    deviations: tuple[str, ...] = ()
 
     def __init__(self, generator: ImageGenerator) -> None:
         self.generator = generator
 
+    def pieces(self, pages: Sequence[Page], sampling: SamplingConfig) -> list[list[Page]]:
+        """See `Method.pieces`."""
+        return single_panels(pages, sampling.batch_size)
+
     def generate(
-        self, panels: Sequence[Panel], folder: Path, sampling: SamplingConfig
+        self, pages: Sequence[Page], folder: Path, sampling: SamplingConfig
     ) -> Iterator[tuple[str, Image.Image]]:
         """See `Method.generate`."""
         return self.generator.draw(
-            panels, lambda batch: self.generator.text_conditions(batch, sampling.negative_prompt), sampling
+            to_draw(pages), lambda batch: self.generator.text_conditions(batch, sampling.negative_prompt), sampling
         )

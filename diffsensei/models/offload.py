@@ -1,4 +1,4 @@
-"""Models that stay on the CPU until they are needed (diffusers' ``enable_model_cpu_offload``, by accelerate's hooks)."""
+"""Models that wait on the CPU until they are needed (diffusers' ``enable_model_cpu_offload``)."""
 
 from typing import TypeVar
 

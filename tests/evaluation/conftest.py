@@ -19,8 +19,8 @@ from diffsensei.foundations.dialog_detector import Detections
 
 torch.set_num_threads(1)
 
-PANEL_SIZES = ((90, 100), (60, 130), (140, 70))
-"""(height, width) of the panels of each page."""
+PANEL_SIZES = ((80, 80), (90, 100), (60, 130), (140, 70))
+"""(height, width) of the panels of each page; the first is given."""
 HEADS = ([0.05, 0.3, 0.45, 0.95], [0.55, 0.4, 0.9, 0.95])
 BUBBLE = [0.5, 0.05, 0.95, 0.3]
 
@@ -47,7 +47,7 @@ class WhiteAreaDetector:
 
 @pytest.fixture
 def panel_set(tmp_path) -> Path:
-    """``eval/`` with 2 series x 2 pages x 3 panels. Panel 0 has character a, panel 1 a and b, panel 2 none.
+    """``eval/`` with 2 series x 2 pages x 4 panels. Panel 1 has character a, panel 2 a and b, 0 and 3 none.
 
     Crops: a in both panels (clean), b only as a type-1 crop, so b has no reference.
     """
@@ -67,9 +67,9 @@ def panel_set(tmp_path) -> Path:
     for page in range(4):
         page_id = f"{page:016x}"
         for index, (height, width) in enumerate(PANEL_SIZES):
-            names = ([], ["a"], ["a", "b"])[(index + 1) % 3]
+            names = ([], ["a"], ["a", "b"])[index % 3]
             heads = HEADS[: len(names)]
-            image = draw_panel(rng, height, width, heads, [BUBBLE] if index else [])
+            image = draw_panel(rng, height, width, heads, [BUBBLE] if index > 1 else [])
             characters = [
                 {"id": name, "box": box, "page_box": [0, 0, 1, 1], "type": int(name == "b")}
                 for name, box in zip(names, heads, strict=True)
@@ -83,9 +83,9 @@ def panel_set(tmp_path) -> Path:
                     "panel_index": index,
                     "height": height,
                     "width": width,
-                    "caption": f"a person looks {('left', 'right', 'up')[index]}" if page else "",
+                    "caption": f"a person looks {('away', 'left', 'right', 'up')[index]}" if page else "",
                     "characters": characters,
-                    "dialogs": [BUBBLE] if index else [],
+                    "dialogs": [BUBBLE] if index > 1 else [],
                     "excluded_ids": [],
                 }
                 | store(image)

@@ -4,7 +4,7 @@ from PIL import Image
 
 from diffsensei.config import load_preset
 from diffsensei.data.panels.panel_set import PanelSet
-from diffsensei.evaluation.benchmark import freeze_benchmark, read_benchmark, read_truth
+from diffsensei.evaluation.benchmark import freeze_benchmark, read_benchmark, read_pages, read_truth
 from diffsensei.inference.request import read_requests
 
 
@@ -29,7 +29,11 @@ def test_every_panel_is_kept_and_readable_as_a_request(panel_set, tmp_path):
     output = _freeze(panel_set, tmp_path)
     panels = read_benchmark(output)
     requests = read_requests(output / "panels.jsonl")
-    assert [panel.panel_id for panel in panels] == [request.panel_id for request in requests]
+    assert [panel.panel_id for panel in read_pages(output)] == [request.panel_id for request in requests]
+    given = [request for request in requests if request.given]
+    assert [request.panel_id[-2:] for request in given] == ["-0"] * 4
+    assert all((output / request.given).is_file() for request in given)
+    assert [panel.panel_id for panel in panels] == [r.panel_id for r in requests if r not in given]
     assert len(panels) == 12
     assert sum(not panel.characters for panel in panels) == 4
     assert len({panel.seed for panel in panels}) == 12
@@ -73,18 +77,18 @@ def test_reference_is_never_the_target_itself_where_there_is_another(panel_set, 
 
 def test_the_only_crop_serves_as_its_own_reference(panel_set, tmp_path):
     crops = PanelSet(panel_set / "eval").crops
-    keep = crops[crops["panel_id"].str.endswith("-0")]
+    keep = crops[crops["panel_id"].str.endswith("-1")]
     keep.to_parquet(panel_set / "eval" / "crops.parquet")
-    panels = [panel for panel in read_benchmark(_freeze(panel_set, tmp_path)) if panel.panel_index == 0]
+    panels = [panel for panel in read_benchmark(_freeze(panel_set, tmp_path)) if panel.panel_index == 1]
     assert [c.source_kind for panel in panels for c in panel.characters] == ["same_panel"] * 4
 
 
 def test_characters_come_largest_first_and_at_most_as_many_as_the_model_takes(panel_set, tmp_path):
     crops = PanelSet(panel_set / "eval").crops
     crops.assign(type=0).to_parquet(panel_set / "eval" / "crops.parquet")
-    both = [panel for panel in read_benchmark(_freeze(panel_set, tmp_path / "all")) if panel.panel_index == 1]
+    both = [panel for panel in read_benchmark(_freeze(panel_set, tmp_path / "all")) if panel.panel_index == 2]
     assert [[c.id for c in panel.characters] for panel in both] == [["a", "b"]] * 4
-    one = [p for p in read_benchmark(_freeze(panel_set, tmp_path / "one", max_characters=1)) if p.panel_index == 1]
+    one = [p for p in read_benchmark(_freeze(panel_set, tmp_path / "one", max_characters=1)) if p.panel_index == 2]
     assert [[c.id for c in panel.characters] for panel in one] == [["a"]] * 4
 
 

@@ -23,7 +23,7 @@ def write(path: Path, *lines: str) -> Path:
 
 
 def test_requests_come_back_and_a_records_other_fields_are_ignored(tmp_path: Path) -> None:
-    richer = PANEL.model_dump_json()[:-1] + ',"series":"a","page_id":"b"}'
+    richer = PANEL.model_dump_json()[:-1] + ',"series":"a","panel_index":7}'
     other = PANEL.replaced(panel_id="p-1")
     assert read_requests(write(tmp_path / "panels.jsonl", richer, other.model_dump_json())) == [PANEL, other]
 

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from diffsensei.config.schema import SamplingConfig, UNetConfig
+from diffsensei.diffusion.guidance import Predict
 from diffsensei.diffusion.sampling import denoise, initial_noise
 from diffsensei.foundations.loading import (
     NOISE_SCHEDULE,
@@ -22,7 +24,7 @@ from diffsensei.foundations.loading import (
 from diffsensei.methods.character_encoder import CharacterEncoder
 from diffsensei.methods.diffsensei import DiffSensei
 from diffsensei.methods.image_generator import Branches, ImageGenerator
-from diffsensei.methods.method import Panel
+from diffsensei.methods.painter import Painter
 from diffsensei.methods.sdxl_t2i import SdxlTextToImage
 from diffsensei.models.character_features import feature_widths
 from diffsensei.models.conditions import Conditions
@@ -53,6 +55,7 @@ class Asked:
     seed: int = 0
     height: int = 32
     width: int = 24
+    given: str = ""
 
 
 PANELS = (
@@ -99,14 +102,17 @@ class Recorded(ImageGenerator):
     seen: dict[str, torch.Tensor] = field(default_factory=dict)
     branches: list[Branches] = field(default_factory=list)
 
-    def sample(
-        self, batch: Sequence[Panel], negative: Conditions, positive: Conditions, sampling: SamplingConfig
-    ) -> torch.Tensor:
-        latents = super().sample(batch, negative, positive, sampling)
-        for row, panel in enumerate(batch):
-            self.seen[panel.panel_id] = latents[row]
+    def predictor(self, negative: Conditions, positive: Conditions, sampling: SamplingConfig) -> Predict:
         self.branches.append((negative, positive))
-        return latents
+        return super().predictor(negative, positive, sampling)
+
+    @cached_property
+    def painter(self) -> Painter:
+        def keep(panel_ids: Sequence[str], step: int, timestep: int, latents: torch.Tensor) -> torch.Tensor:
+            self.seen.update(zip(panel_ids, latents, strict=True))
+            return latents
+
+        return Painter(self.vae, self.unet, self.scheduler, keep)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +139,7 @@ def latents(method: DiffSensei, panels: Sequence[Asked], folder: Path, sampling:
     recorded = method.generator
     assert isinstance(recorded, Recorded)
     recorded.branches.clear()
-    assert len(dict(method.generate(panels, folder, sampling))) == len(panels)
+    assert len(dict(method.generate([panels], folder, sampling))) == len(panels)
     return [recorded.seen[panel.panel_id] for panel in panels]
 
 
@@ -231,7 +237,7 @@ def test_sizes_that_cannot_be_drawn_are_refused_with_the_nearest_that_can(
 ) -> None:
     sampling = SAMPLING.replaced(min_side=16, max_side=64)
     panel = replace(PANELS[2], height=height, width=width)
-    factor = diffsensei.generator._factor
+    factor = diffsensei.generator.painter.factor
     with pytest.raises(ValueError, match=rf"multiples of {factor} pixels from 16 to 64, got .* use {usable}"):
         latents(diffsensei, [panel], folder, sampling)
 
@@ -248,7 +254,7 @@ def test_text_to_image_ignores_to_the_bit_what_it_does_not_consume(folder: Path)
     assert method.consumes == {"caption"}
 
     def draw(panel: Asked) -> bytes:
-        ((_, image),) = method.generate([panel], folder, SAMPLING)
+        ((_, image),) = method.generate([[panel]], folder, SAMPLING)
         return image.tobytes()
 
     panel = PANELS[0]
