@@ -1,9 +1,9 @@
 """Typed configuration: the schema, the presets, and dotted overrides."""
 
 from diffsensei.config.base import Config, canonical_json, config_digest
+from diffsensei.config.experiment import ExperimentConfig
 from diffsensei.config.overrides import ConfigError, flatten, load_preset, override
 from diffsensei.config.presets import PAPER_SOURCES, PRESETS
-from diffsensei.config.schema import ExperimentConfig
 
 __all__ = [
     "PAPER_SOURCES",

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from diffsensei.config.experiment import ExperimentConfig
 from diffsensei.config.presets import PRESETS
-from diffsensei.config.schema import ExperimentConfig
 
 
 class ConfigError(ValueError):

@@ -5,6 +5,8 @@
 
 from collections.abc import Callable
 
+from diffsensei.config.baselines import BaselinesConfig, SharingConfig, StoryDiffusionConfig
+from diffsensei.config.experiment import ExperimentConfig
 from diffsensei.config.schema import (
     CORRECTED,
     AnnotationConfig,
@@ -15,7 +17,6 @@ from diffsensei.config.schema import (
     DataConfig,
     DownloadConfig,
     EvaluationConfig,
-    ExperimentConfig,
     Foundations,
     GeneratorStageConfig,
     IdentityAdapterConfig,
@@ -181,6 +182,27 @@ def tiny() -> ExperimentConfig:
             negative_prompt="",
             batch_size=32,
         ),
+        baselines=BaselinesConfig(
+            storydiffusion=StoryDiffusionConfig(
+                sharing=SharingConfig(
+                    identity_panels=4,
+                    page_side=64,
+                    sample_rate=0.5,
+                    unshared_steps=2,
+                    early_steps=8,
+                    early_rate=0.7,
+                    late_rate=0.9,
+                ),
+                sampling=SamplingConfig(
+                    steps=20,
+                    guidance_scale=2.0,
+                    character_scale=1.0,
+                    adapter_blend=0.0,
+                    negative_prompt="",
+                    batch_size=32,
+                ),
+            ),
+        ),
         evaluation=EvaluationConfig(
             judges=EMBEDDED_JUDGES,
             panel_size="bucket",
@@ -295,6 +317,27 @@ def small() -> ExperimentConfig:
             adapter_blend=0.4,
             negative_prompt="",
             batch_size=64,
+        ),
+        baselines=BaselinesConfig(
+            storydiffusion=StoryDiffusionConfig(
+                sharing=SharingConfig(
+                    identity_panels=4,
+                    page_side=128,
+                    sample_rate=0.5,
+                    unshared_steps=5,
+                    early_steps=20,
+                    early_rate=0.7,
+                    late_rate=0.9,
+                ),
+                sampling=SamplingConfig(
+                    steps=50,
+                    guidance_scale=5.0,
+                    character_scale=1.0,
+                    adapter_blend=0.0,
+                    negative_prompt="",
+                    batch_size=4,
+                ),
+            ),
         ),
         evaluation=EvaluationConfig(
             judges=EMBEDDED_JUDGES,
@@ -421,6 +464,27 @@ def paper() -> ExperimentConfig:
             batch_size=16,
             min_side=64,
             max_side=2048,
+        ),
+        baselines=BaselinesConfig(
+            storydiffusion=StoryDiffusionConfig(
+                sharing=SharingConfig(
+                    identity_panels=4,
+                    page_side=1024,
+                    sample_rate=0.5,
+                    unshared_steps=5,
+                    early_steps=20,
+                    early_rate=0.7,
+                    late_rate=0.9,
+                ),
+                sampling=SamplingConfig(
+                    steps=50,
+                    guidance_scale=5.0,
+                    character_scale=1.0,
+                    adapter_blend=0.0,
+                    negative_prompt="",
+                    batch_size=4,
+                ),
+            ),
         ),
         evaluation=EvaluationConfig(
             judges=JudgeConfig(

@@ -1,15 +1,10 @@
-"""Every knob of an experiment on one page. Presets (`presets.py`) give complete values of `ExperimentConfig`."""
+"""The knobs of DiffSensei's own pipeline, on one page: data, model, training, use."""
 
-import math
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from diffsensei.config.base import Config
-
-Rate = Annotated[float, Field(ge=0.0, le=1.0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-
+from diffsensei.config.base import Config, NonNegativeInt, Rate
 
 # ---------------------------------------------------------------- data
 
@@ -404,61 +399,3 @@ class RuntimeConfig(Config):
     compile: Literal["none", "blocks"] = "none"
     """torch.compile for the repeated blocks of the UNet in training: the same result to rounding, but a wait at the
     first step of every size of panels; for runs with few sizes. Needs a C++ compiler."""
-
-
-class ExperimentConfig(Config):
-    """One complete experiment: everything that decides its results, and how fast it may run."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-    seed: NonNegativeInt
-    data: DataConfig
-    model: ModelConfig
-    training: TrainingConfig
-    sampling: SamplingConfig
-    evaluation: EvaluationConfig
-    release: ReleaseConfig
-    runtime: RuntimeConfig
-
-    @model_validator(mode="after")
-    def _batches_divide(self) -> "ExperimentConfig":
-        tiers = self.data.buckets.tiers
-        processes = self.training.num_processes
-        for name in ("pretrain", "stage1", "stage2"):
-            stage: TrainStageConfig = getattr(self.training, name)
-            for field in ("global_batch_size", "micro_batch_size"):
-                if len(getattr(stage, field)) != len(tiers):
-                    raise ValueError(
-                        f"training.{name}.{field} has {len(getattr(stage, field))} entries for "
-                        f"{len(tiers)} size tiers {tiers}; give one per tier"
-                    )
-            for tier, whole, micro in zip(tiers, stage.global_batch_size, stage.micro_batch_size, strict=True):
-                unit = micro * processes
-                if whole % unit:
-                    usable = [str(n) for n in (whole // unit * unit, (whole // unit + 1) * unit) if n]
-                    raise ValueError(
-                        f"training.{name}.global_batch_size {whole} (tier {tier}) is not a multiple of micro {micro} x "
-                        f"processes {processes} = {unit}; use {' or '.join(usable)}"
-                    )
-        return self
-
-    @model_validator(mode="after")
-    def _slots_form_a_square(self) -> "ExperimentConfig":
-        characters, queries = self.data.conditioning.max_characters, self.model.resampler.num_queries
-        slots = characters * queries
-        if math.isqrt(slots) ** 2 != slots:
-            raise ValueError(
-                f"data.conditioning.max_characters {characters} x model.resampler.num_queries {queries} = {slots} "
-                f"image slots; the MLLM adapter's resamplers need a square number, such as 16 or 64"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _levels_agree(self) -> "ExperimentConfig":
-        unet = self.model.unet
-        for field in ("transformer_layers_per_block", "attention_head_dim"):
-            if len(getattr(unet, field)) != len(unet.block_out_channels):
-                raise ValueError(
-                    f"model.unet.{field} has {len(getattr(unet, field))} entries for "
-                    f"{len(unet.block_out_channels)} levels; give one per level"
-                )
-        return self

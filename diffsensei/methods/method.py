@@ -12,8 +12,10 @@ CAPTION = "caption"
 CHARACTER_IMAGES = "character_images"
 CHARACTER_BOXES = "character_boxes"
 DIALOG_BOXES = "dialog_boxes"
-EARLIER_PANELS = "earlier_panels"
-"""The panels of the page that come before: the given one as it is, others as the method drew them."""
+OTHER_PANELS = "other_panels"
+"""Other panels of the page: their captions, or their images as the method drew them."""
+GIVEN_PANEL = "given_panel"
+"""The page's given panel, as it is."""
 
 Box = tuple[float, float, float, float]
 

@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from diffsensei.config import PAPER_SOURCES, PRESETS, ConfigError, config_digest, flatten, load_preset
-from diffsensei.config.schema import ExperimentConfig
+from diffsensei.config.experiment import ExperimentConfig
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -35,8 +35,9 @@ from transformers import (
     ViTMAEModel,
 )
 
+from diffsensei.config.experiment import ExperimentConfig
 from diffsensei.config.presets import tiny
-from diffsensei.config.schema import ConditioningConfig, ExperimentConfig
+from diffsensei.config.schema import ConditioningConfig
 from diffsensei.data.images import encode_png
 from diffsensei.data.panels.panel_set import CROP_SCHEMA, PANEL_SCHEMA, shard_name
 from diffsensei.training.features import encode_features

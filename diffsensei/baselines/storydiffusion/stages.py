@@ -1,0 +1,40 @@
+"""StoryDiffusion as a pipeline stage: there is nothing to train, so it only draws."""
+
+from pathlib import Path
+
+import torch
+
+from diffsensei.baselines.ddim import with_ddim
+from diffsensei.baselines.storydiffusion.method import StoryDiffusion
+from diffsensei.config.baselines import StoryDiffusionConfig
+from diffsensei.config.schema import EvaluationConfig, Foundations
+from diffsensei.inference.generate import draw_benchmark, drawing_device
+from diffsensei.methods.assembly import load_image_generator
+
+
+def generate_storydiffusion(
+    *,
+    method: StoryDiffusionConfig,
+    foundations: Foundations,
+    evaluation: EvaluationConfig,
+    num_threads: int,
+    benchmark: Path,
+    pretrain: Path,
+    workspace: Path,
+    output: Path,
+) -> None:
+    """Draw the benchmark with the text-to-image model of stage ``pretrain``; writes what `draw_benchmark` does.
+
+    ``method`` is baselines.storydiffusion, ``foundations`` model.foundations.
+    """
+    torch.set_num_threads(num_threads)
+    generator = with_ddim(load_image_generator(foundations, pretrain, drawing_device()))
+    draw_benchmark(
+        StoryDiffusion(generator, method.sharing),
+        sampling=method.sampling,
+        evaluation=evaluation,
+        num_threads=num_threads,
+        benchmark=benchmark,
+        workspace=workspace,
+        output=output,
+    )
