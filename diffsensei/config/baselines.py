@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 
 from diffsensei.config.base import Config, NonNegativeInt, Rate
-from diffsensei.config.schema import SamplingConfig
+from diffsensei.config.schema import SamplingConfig, TrainStageConfig
 
 
 class SharingConfig(Config):
@@ -32,7 +32,44 @@ class StoryDiffusionConfig(Config):
     sampling: SamplingConfig
 
 
+class GroundingConfig(Config):
+    """MS-Diffusion's grounding resampler: a perceiver whose queries know the subject's phrase and box."""
+
+    dim: PositiveInt
+    depth: PositiveInt
+    heads: PositiveInt
+    head_dim: PositiveInt
+    num_queries: PositiveInt
+    """Tokens per subject."""
+
+
+class DropConfig(Config):
+    """Probabilities, per panel, that conditions are missing in training, so that guidance has a null to start from."""
+
+    image_rate: Rate
+    """References alone become blank; boxes stay."""
+    text_rate: Rate
+    """The caption alone becomes empty."""
+    both_rate: Rate
+    grounding_rate: Rate
+    """Subjects get the learnt queries instead of those made of phrase and box; independent of the others."""
+
+
+class MsDiffusionConfig(Config):
+    """Grounding resampler and masked subject attention on the frozen manga text-to-image model."""
+
+    clip_image_encoder: str
+    """Its own image encoder (hub id, folder or ``embedded:<name>``)."""
+    phrase: str
+    """What every subject is called: MangaZero has no phrases."""
+    grounding: GroundingConfig
+    drops: DropConfig
+    training: TrainStageConfig
+    sampling: SamplingConfig
+
+
 class BaselinesConfig(Config):
     """The methods of the paper's Table 2."""
 
+    ms_diffusion: MsDiffusionConfig
     storydiffusion: StoryDiffusionConfig

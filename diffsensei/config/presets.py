@@ -5,7 +5,14 @@
 
 from collections.abc import Callable
 
-from diffsensei.config.baselines import BaselinesConfig, SharingConfig, StoryDiffusionConfig
+from diffsensei.config.baselines import (
+    BaselinesConfig,
+    DropConfig,
+    GroundingConfig,
+    MsDiffusionConfig,
+    SharingConfig,
+    StoryDiffusionConfig,
+)
 from diffsensei.config.experiment import ExperimentConfig
 from diffsensei.config.schema import (
     CORRECTED,
@@ -183,6 +190,31 @@ def tiny() -> ExperimentConfig:
             batch_size=32,
         ),
         baselines=BaselinesConfig(
+            ms_diffusion=MsDiffusionConfig(
+                clip_image_encoder="embedded:clip_image_encoder",
+                phrase="person",
+                grounding=GroundingConfig(dim=64, depth=2, heads=2, head_dim=32, num_queries=4),
+                drops=DropConfig(image_rate=0.05, text_rate=0.05, both_rate=0.05, grounding_rate=0.1),
+                training=TrainStageConfig(
+                    steps=200,
+                    learning_rate=1e-3,
+                    warmup_steps=10,
+                    decay_steps=100,
+                    weight_decay=0.01,
+                    max_grad_norm=1.0,
+                    global_batch_size=(16,),
+                    micro_batch_size=(16,),
+                    checkpoint_every_steps=50,
+                ),
+                sampling=SamplingConfig(
+                    steps=20,
+                    guidance_scale=2.0,
+                    character_scale=1.0,
+                    adapter_blend=0.0,
+                    negative_prompt="",
+                    batch_size=32,
+                ),
+            ),
             storydiffusion=StoryDiffusionConfig(
                 sharing=SharingConfig(
                     identity_panels=4,
@@ -319,6 +351,31 @@ def small() -> ExperimentConfig:
             batch_size=64,
         ),
         baselines=BaselinesConfig(
+            ms_diffusion=MsDiffusionConfig(
+                clip_image_encoder="embedded:clip_image_encoder",
+                phrase="person",
+                grounding=GroundingConfig(dim=128, depth=4, heads=4, head_dim=32, num_queries=4),
+                drops=DropConfig(image_rate=0.05, text_rate=0.05, both_rate=0.05, grounding_rate=0.1),
+                training=TrainStageConfig(
+                    steps=4000,
+                    learning_rate=5e-4,
+                    warmup_steps=100,
+                    decay_steps=2000,
+                    weight_decay=0.01,
+                    max_grad_norm=1.0,
+                    global_batch_size=(64, 16),
+                    micro_batch_size=(64, 16),
+                    checkpoint_every_steps=500,
+                ),
+                sampling=SamplingConfig(
+                    steps=30,
+                    guidance_scale=2.0,
+                    character_scale=1.0,
+                    adapter_blend=0.0,
+                    negative_prompt="",
+                    batch_size=32,
+                ),
+            ),
             storydiffusion=StoryDiffusionConfig(
                 sharing=SharingConfig(
                     identity_panels=4,
@@ -466,6 +523,31 @@ def paper() -> ExperimentConfig:
             max_side=2048,
         ),
         baselines=BaselinesConfig(
+            ms_diffusion=MsDiffusionConfig(
+                clip_image_encoder="laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
+                phrase="person",
+                grounding=GroundingConfig(dim=1280, depth=4, heads=20, head_dim=64, num_queries=16),
+                drops=DropConfig(image_rate=0.05, text_rate=0.05, both_rate=0.05, grounding_rate=0.1),
+                training=TrainStageConfig(
+                    steps=250000,
+                    learning_rate=1e-4,
+                    warmup_steps=0,
+                    decay_steps=0,
+                    weight_decay=0.01,
+                    max_grad_norm=1.0,
+                    global_batch_size=(64, 16, 8),
+                    micro_batch_size=(8, 2, 1),
+                    checkpoint_every_steps=5000,
+                ),
+                sampling=SamplingConfig(
+                    steps=30,
+                    guidance_scale=7.5,
+                    character_scale=0.6,
+                    adapter_blend=0.0,
+                    negative_prompt="",
+                    batch_size=8,
+                ),
+            ),
             storydiffusion=StoryDiffusionConfig(
                 sharing=SharingConfig(
                     identity_panels=4,

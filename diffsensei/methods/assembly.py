@@ -56,11 +56,11 @@ def load_image_generator(foundations: Foundations, stage: Path, device: torch.de
     dtype = inference_dtype(device)
     text_encoders = [load_text_encoder(name, dtype) for name in (foundations.text_encoder, foundations.text_encoder_2)]
     for encoder in text_encoders:
-        _place(encoder.model, device)
+        place(encoder.model, device)
     return ImageGenerator(
-        vae=_place(load_vae(foundations.vae), device),
+        vae=place(load_vae(foundations.vae), device),
         text_encoders=text_encoders,
-        unet=_place(load_unet(stage / "unet"), device, dtype),
+        unet=place(load_unet(stage / "unet"), device, dtype),
         scheduler=EulerDiscreteScheduler(**NOISE_SCHEDULE),
     )
 
@@ -72,8 +72,8 @@ def load_character_encoder(foundations: Foundations, stage: Path, device: torch.
     clip = load_clip_image_encoder(foundations.clip_image_encoder, dtype)
     magi = load_magi_image_encoder(foundations.magi_image_encoder, dtype, resampler.config["magi_patches"])
     for encoder in (clip, magi):
-        _place(encoder.model, device)
-    return CharacterEncoder(clip, magi, _place(resampler, device, dtype))
+        place(encoder.model, device)
+    return CharacterEncoder(clip, magi, place(resampler, device, dtype))
 
 
 def load_resampler(folder: Path) -> Resampler:
@@ -88,8 +88,8 @@ def load_resampler(folder: Path) -> Resampler:
 def load_merged_adapter(foundations: Foundations, stage: Path, device: torch.device) -> MergedAdapter:
     """The identity adapter of ``stage/adapter``, folded into plain Llama weights (in float32, then converted)."""
     adapter = load_adapter(stage / "adapter", load_llm(foundations.llm))
-    llm = _place(adapter.merged_llm(), device, inference_dtype(device))
-    agent = _place(adapter.agent, device)
+    llm = place(adapter.merged_llm(), device, inference_dtype(device))
+    agent = place(adapter.agent, device)
     return MergedAdapter(llm, adapter.tokenizer, agent, adapter.config.max_caption_tokens)
 
 
@@ -98,7 +98,7 @@ def inference_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
-def _place(module: Any, device: torch.device, dtype: torch.dtype | None = None) -> Any:
+def place(module: Any, device: torch.device, dtype: torch.dtype | None = None) -> Any:
     """Ready for inference; the libraries' own ``to`` is untyped."""
     return module.to(device=device, dtype=dtype).eval().requires_grad_(False)
 

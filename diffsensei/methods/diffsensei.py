@@ -14,7 +14,8 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 from diffsensei.config.schema import SamplingConfig
 from diffsensei.methods.character_encoder import CharacterEncoder
 from diffsensei.methods.image_generator import Branches, ImageGenerator
-from diffsensei.methods.method import CAPTION, CHARACTER_BOXES, CHARACTER_IMAGES, DIALOG_BOXES, Box, Page, Panel
+from diffsensei.methods.layout_slots import layout_of, require_slots
+from diffsensei.methods.method import CAPTION, CHARACTER_BOXES, CHARACTER_IMAGES, DIALOG_BOXES, Page, Panel
 from diffsensei.methods.reference_image import read_reference
 from diffsensei.methods.rollout import single_panels, to_draw
 from diffsensei.models.agent_resampler import AgentResamplers
@@ -70,12 +71,7 @@ class DiffSensei:
         """See `Method.generate`. Raises ValueError for a missing reference, or more characters than there are slots."""
         panels = to_draw(pages)
         num_slots: int = self.generator.unet.config["manga_conditions"]["max_characters"]
-        for panel in panels:
-            if len(panel.characters) > num_slots:
-                raise ValueError(
-                    f"panel {panel.panel_id}: expected at most {num_slots} characters, got {len(panel.characters)}; "
-                    "leave the smallest out"
-                )
+        require_slots(panels, num_slots)
         num_dialogs = max([1, *(len(panel.dialogs) for panel in panels)])
         images: dict[str, NDArray[np.uint8]] = {}
 
@@ -113,17 +109,3 @@ class DiffSensei:
         result = tokens.clone()
         result[present, num_queries:] = torch.where(of_characters, blend_tokens(source, adapted, adapter_blend), source)
         return result
-
-
-def layout_of(panels: Sequence[Panel], num_slots: int, num_dialogs: int) -> Layout:
-    """Boxes of a batch, padded to ``num_slots`` characters and ``num_dialogs`` dialogs."""
-    characters = [[character.box for character in panel.characters] for panel in panels]
-    dialogs = [list(panel.dialogs) for panel in panels]
-    return Layout(*_padded(characters, num_slots), *_padded(dialogs, num_dialogs))
-
-
-def _padded(boxes: Sequence[Sequence[Box]], count: int) -> tuple[Tensor, Tensor]:
-    """Boxes (B, count, 4) and which of them exist (B, count)."""
-    filled = [[*row, *[(0.0, 0.0, 0.0, 0.0)] * (count - len(row))] for row in boxes]
-    exists = [[slot < len(row) for slot in range(count)] for row in boxes]
-    return torch.tensor(filled, dtype=torch.float32), torch.tensor(exists)

@@ -25,6 +25,20 @@ def character_mask(boxes: Tensor, exists: Tensor, height: int, width: int) -> Te
     return present[..., None, None] & rows[..., :, None] & columns[..., None, :]
 
 
+def touched_character_mask(boxes: Tensor, exists: Tensor, height: int, width: int) -> Tensor:
+    """(B, N, height, width) bool: every cell that a character's box touches, as MS-Diffusion counts them.
+
+    Edges go outwards to whole cells: the start is rounded down, the end up. Boxes are clipped to the panel first.
+    """
+    boxes = boxes.float().clamp(0.0, 1.0)
+    x1, y1, x2, y2 = boxes.unsqueeze(-1).unbind(-2)
+    column, row = torch.arange(width, device=boxes.device), torch.arange(height, device=boxes.device)
+    columns = (column >= (x1 * width).floor()) & (column < (x2 * width).ceil())
+    rows = (row >= (y1 * height).floor()) & (row < (y2 * height).ceil())
+    present = exists[..., None] & (x2 > x1) & (y2 > y1)
+    return (present & rows)[..., :, None] & columns[..., None, :]
+
+
 def reference_character_mask(boxes: Tensor, exists: Tensor, level: Size, latents: Size) -> Tensor:
     """(B, N, h, w) bool for a feature map of size ``level``, cell for cell as released weights were trained (reference
     code). ``latents`` is the size of the latents the feature map comes from.

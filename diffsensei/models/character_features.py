@@ -38,9 +38,30 @@ def encode_characters(clip: ImageEncoder, magi: ImageEncoder, images: list[NDArr
         return nothing.new_zeros(0, patches + 1, clip_dim), nothing.new_zeros(0, magi_dim)
     pictures = [Image.fromarray(image).convert("RGB") for image in images]
     with torch.no_grad():
-        clip_output = clip.model(_pixels(clip, pictures), output_hidden_states=True)
-        magi_vectors = encode_with_magi(magi, pictures)
-    return clip_output.hidden_states[-2], magi_vectors
+        return encode_with_clip(clip, _pixels(clip, pictures)), encode_with_magi(magi, pictures)
+
+
+def encode_with_clip(clip: ImageEncoder, pixels: Tensor) -> Tensor:
+    """Preprocessed ``pixels`` (K, 3, side, side) to the penultimate layer's tokens (K, S, clip_dim), CLS included."""
+    tokens: Tensor = clip.model(pixels, output_hidden_states=True).hidden_states[-2]
+    return tokens
+
+
+def clip_tokens_of(clip: ImageEncoder, images: list[NDArray[np.uint8]]) -> Tensor:
+    """K grey images (H, W), also none, to CLIP tokens (K, S, clip_dim)."""
+    blank = blank_clip_tokens(clip)
+    if not images:
+        return blank.new_zeros(0, *blank.shape)
+    with torch.no_grad():
+        return encode_with_clip(clip, _pixels(clip, [Image.fromarray(image).convert("RGB") for image in images]))
+
+
+def blank_clip_tokens(clip: ImageEncoder) -> Tensor:
+    """(S, clip_dim): the tokens of an image that is zero once preprocessed, of the encoder's mean colour."""
+    side = clip.model.config.image_size
+    with torch.no_grad():
+        pixels = torch.zeros(1, 3, side, side, device=clip.model.device, dtype=clip.model.dtype)
+        return encode_with_clip(clip, pixels)[0]
 
 
 def encode_with_magi(magi: ImageEncoder, pictures: list[Image.Image]) -> Tensor:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffsensei.models.box_embedding import BoxEmbedding
-from diffsensei.models.box_masks import Size, character_mask, reference_character_mask
+from diffsensei.models.box_masks import Size, character_mask, reference_character_mask, touched_character_mask
 from diffsensei.models.conditions import Layout
 from diffsensei.models.region import CharacterLayout
 
@@ -74,7 +74,11 @@ def _reference(layout: Layout, level: Size, latents: Size) -> Tensor:
     return reference_character_mask(layout.character_boxes, layout.character_exists, level, latents)
 
 
-MASKS: dict[str, MaskOfLevel] = {"exact": _exact, "reference": _reference}
+def _touched(layout: Layout, level: Size, latents: Size) -> Tensor:
+    return touched_character_mask(layout.character_boxes, layout.character_exists, *level)
+
+
+MASKS: dict[str, MaskOfLevel] = {"exact": _exact, "reference": _reference, "touched": _touched}
 
 
 def character_layout(name: str, mask: str) -> CharacterLayout:

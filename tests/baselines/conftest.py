@@ -1,3 +1,3 @@
-"""Before any test imports diffusers or transformers: torchvision must be importable beside a CPU build of torch."""
+"""The small world and the encoders of the training stages' tests, for the compared methods."""
 
-import diffsensei.models  # noqa: F401
+from tests.training.conftest import conditioning, experiment, one_thread, world  # noqa: F401
