@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from diffsensei.config.presets import paper
 from diffsensei.data.panels.buckets import build_buckets
 from diffsensei.geometry import pixel_box
-from diffsensei.models.box_masks import character_mask, dialog_mask, guessed_size, reference_character_mask
+from diffsensei.models.box_masks import (
+    character_mask,
+    dialog_mask,
+    guessed_size,
+    reference_character_mask,
+    touched_character_mask,
+)
 from tests.benchmarks.per_box import exact_attention_mask, reference_attention_mask
 
 
@@ -195,3 +201,12 @@ def test_exact_mask_equals_the_per_box_one_at_training_sizes(
         owned = character_mask(boxes, exists, *level).flatten(2)
         visible = torch.cat([~owned.any(dim=1, keepdim=True), owned], dim=1).transpose(1, 2)
         assert torch.equal(visible, exact_attention_mask(boxes, exists, level, num_queries=1)), level
+
+
+def test_a_touched_cell_counts_whole() -> None:
+    boxes = torch.tensor([[[0.26, 0.0, 0.51, 1.0], [0.25, 0.5, 0.5, 0.5], [-1.0, 0.6, 0.1, 2.0]]])
+    mask = touched_character_mask(boxes, torch.tensor([[True, True, True]]), 2, 4)
+    assert mask[0, 0].tolist() == [[False, True, True, False]] * 2
+    assert not mask[0, 1].any()
+    assert mask[0, 2].tolist() == [[False] * 4, [True, False, False, False]]
+    assert not touched_character_mask(boxes, torch.tensor([[False] * 3]), 2, 4).any()
