@@ -68,8 +68,50 @@ class MsDiffusionConfig(Config):
     sampling: SamplingConfig
 
 
+class StableDiffusionParts(Config):
+    """Where the parts of Stable Diffusion 1.5 come from: hub ids, folders or ``embedded:<name>``."""
+
+    unet: str
+    vae: str
+    text_encoder: str
+
+
+class StoryGenDrops(Config):
+    """What is missing in StoryGen's second stage, and how many earlier panels a batch reads."""
+
+    text_rate: Rate
+    """Empty captions."""
+    context_rate: Rate
+    """No earlier panels: zero images with empty captions."""
+    all_rate: Rate
+    """The whole window."""
+    all_but_one_rate: Rate
+    """The window without its oldest panel; else only the newest."""
+
+
+class StoryGenConfig(Config):
+    """The UNet's own features of earlier panels, on Stable Diffusion 1.5."""
+
+    base: StableDiffusionParts
+    window: PositiveInt
+    """Earlier panels that are read."""
+    context_side: PositiveInt
+    """Edge (pixels) of the square that earlier panels are squashed to."""
+    mask_dialogs: bool
+    """Leave dialogs out of the loss, as the published recipe does with text: bubbles are then never learnt."""
+    drops: StoryGenDrops
+    single: TrainStageConfig
+    """First stage: self-attention, panels by themselves."""
+    context: TrainStageConfig
+    """Second stage: the attention to earlier panels."""
+    context_guidance_scale: Annotated[float, Field(ge=0.0)]
+    """Weight of the earlier panels; the captions' is ``sampling.guidance_scale``."""
+    sampling: SamplingConfig
+
+
 class BaselinesConfig(Config):
     """The methods of the paper's Table 2."""
 
+    storygen: StoryGenConfig
     ms_diffusion: MsDiffusionConfig
     storydiffusion: StoryDiffusionConfig

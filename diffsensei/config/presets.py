@@ -11,7 +11,10 @@ from diffsensei.config.baselines import (
     GroundingConfig,
     MsDiffusionConfig,
     SharingConfig,
+    StableDiffusionParts,
     StoryDiffusionConfig,
+    StoryGenConfig,
+    StoryGenDrops,
 )
 from diffsensei.config.experiment import ExperimentConfig
 from diffsensei.config.schema import (
@@ -86,6 +89,15 @@ MACHINE_ANNOTATION = AnnotationConfig(
         batch_size=8,
         max_image_side=672,
     ),
+)
+
+EMBEDDED_STABLE_DIFFUSION = StableDiffusionParts(
+    unet="embedded:unet", vae="embedded:vae", text_encoder="embedded:text_encoder"
+)
+STABLE_DIFFUSION = StableDiffusionParts(
+    unet="stable-diffusion-v1-5/stable-diffusion-v1-5/unet",
+    vae="stable-diffusion-v1-5/stable-diffusion-v1-5/vae",
+    text_encoder="stable-diffusion-v1-5/stable-diffusion-v1-5/text_encoder",
 )
 
 
@@ -190,6 +202,44 @@ def tiny() -> ExperimentConfig:
             batch_size=32,
         ),
         baselines=BaselinesConfig(
+            storygen=StoryGenConfig(
+                base=EMBEDDED_STABLE_DIFFUSION,
+                window=3,
+                context_side=64,
+                mask_dialogs=True,
+                drops=StoryGenDrops(text_rate=0.05, context_rate=0.1, all_rate=0.3, all_but_one_rate=0.3),
+                single=TrainStageConfig(
+                    steps=80,
+                    learning_rate=5e-4,
+                    warmup_steps=10,
+                    decay_steps=40,
+                    weight_decay=0.01,
+                    max_grad_norm=1.0,
+                    global_batch_size=(16,),
+                    micro_batch_size=(16,),
+                    checkpoint_every_steps=50,
+                ),
+                context=TrainStageConfig(
+                    steps=120,
+                    learning_rate=5e-4,
+                    warmup_steps=10,
+                    decay_steps=60,
+                    weight_decay=0.01,
+                    max_grad_norm=1.0,
+                    global_batch_size=(16,),
+                    micro_batch_size=(16,),
+                    checkpoint_every_steps=50,
+                ),
+                context_guidance_scale=1.5,
+                sampling=SamplingConfig(
+                    steps=20,
+                    guidance_scale=2.0,
+                    character_scale=1.0,
+                    adapter_blend=0.0,
+                    negative_prompt="",
+                    batch_size=16,
+                ),
+            ),
             ms_diffusion=MsDiffusionConfig(
                 clip_image_encoder="embedded:clip_image_encoder",
                 phrase="person",
@@ -351,6 +401,44 @@ def small() -> ExperimentConfig:
             batch_size=64,
         ),
         baselines=BaselinesConfig(
+            storygen=StoryGenConfig(
+                base=EMBEDDED_STABLE_DIFFUSION,
+                window=3,
+                context_side=64,
+                mask_dialogs=True,
+                drops=StoryGenDrops(text_rate=0.05, context_rate=0.1, all_rate=0.3, all_but_one_rate=0.3),
+                single=TrainStageConfig(
+                    steps=1000,
+                    learning_rate=2e-4,
+                    warmup_steps=50,
+                    decay_steps=500,
+                    weight_decay=0.01,
+                    max_grad_norm=1.0,
+                    global_batch_size=(64, 16),
+                    micro_batch_size=(64, 16),
+                    checkpoint_every_steps=500,
+                ),
+                context=TrainStageConfig(
+                    steps=3000,
+                    learning_rate=2e-4,
+                    warmup_steps=50,
+                    decay_steps=1500,
+                    weight_decay=0.01,
+                    max_grad_norm=1.0,
+                    global_batch_size=(64, 16),
+                    micro_batch_size=(64, 16),
+                    checkpoint_every_steps=500,
+                ),
+                context_guidance_scale=1.5,
+                sampling=SamplingConfig(
+                    steps=40,
+                    guidance_scale=2.0,
+                    character_scale=1.0,
+                    adapter_blend=0.0,
+                    negative_prompt="",
+                    batch_size=16,
+                ),
+            ),
             ms_diffusion=MsDiffusionConfig(
                 clip_image_encoder="embedded:clip_image_encoder",
                 phrase="person",
@@ -523,6 +611,44 @@ def paper() -> ExperimentConfig:
             max_side=2048,
         ),
         baselines=BaselinesConfig(
+            storygen=StoryGenConfig(
+                base=STABLE_DIFFUSION,
+                window=3,
+                context_side=512,
+                mask_dialogs=True,
+                drops=StoryGenDrops(text_rate=0.05, context_rate=0.1, all_rate=0.3, all_but_one_rate=0.3),
+                single=TrainStageConfig(
+                    steps=57500,
+                    learning_rate=1e-5,
+                    warmup_steps=0,
+                    decay_steps=0,
+                    weight_decay=0.01,
+                    max_grad_norm=1.0,
+                    global_batch_size=(64, 16, 8),
+                    micro_batch_size=(8, 2, 1),
+                    checkpoint_every_steps=5000,
+                ),
+                context=TrainStageConfig(
+                    steps=192500,
+                    learning_rate=1e-5,
+                    warmup_steps=0,
+                    decay_steps=0,
+                    weight_decay=0.01,
+                    max_grad_norm=1.0,
+                    global_batch_size=(64, 16, 8),
+                    micro_batch_size=(8, 2, 1),
+                    checkpoint_every_steps=5000,
+                ),
+                context_guidance_scale=3.5,
+                sampling=SamplingConfig(
+                    steps=40,
+                    guidance_scale=7.0,
+                    character_scale=1.0,
+                    adapter_blend=0.0,
+                    negative_prompt="",
+                    batch_size=4,
+                ),
+            ),
             ms_diffusion=MsDiffusionConfig(
                 clip_image_encoder="laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
                 phrase="person",

@@ -82,7 +82,8 @@ class StageRun:
         return torch.bfloat16 if self._accelerator.mixed_precision == "bf16" else torch.float32
 
     @cached_property
-    def _panel_set(self) -> PanelSet:
+    def panel_set(self) -> PanelSet:
+        """The training panels' images."""
         return PanelSet(self._folder)
 
     def read_panels(
@@ -118,7 +119,7 @@ class StageRun:
         magi = load_magi_image_encoder(magi_reference, dtype=self.low_precision, patches=magi_patches)
         clip.model.to(self._accelerator.device)
         magi.model.to(self._accelerator.device)
-        return EncodedCharacters(clip, magi, self._panel_set)
+        return EncodedCharacters(clip, magi, self.panel_set)
 
     def recompute(
         self, networks: Checkpointing, *, unet: UNet2DConditionModel, llm: LlamaForCausalLM | None = None

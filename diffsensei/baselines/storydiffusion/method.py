@@ -83,7 +83,7 @@ class StoryDiffusion:
                     timesteps,
                     encoder_hidden_states=conditions.text_tokens,
                     added_cond_kwargs=added,
-                    cross_attention_kwargs={"sharing": sharing},
+                    cross_attention_kwargs={"condition": sharing},
                     return_dict=False,
                 )[0]
             sharing.step += 1

@@ -7,16 +7,16 @@ never read one another), L tokens of a layer, k of them sampled, C channels.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from diffusers.models.attention_processor import Attention
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diffsensei.baselines.stock_attention import StockAttention
 from diffsensei.config.baselines import SharingConfig
 from diffsensei.seeding import numpy_stream
 
@@ -106,11 +106,11 @@ class SharedSelfAttention:
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
-        sharing: Sharing | None = None,
+        condition: Sharing | None = None,
     ) -> Tensor:
         """``hidden_states`` (B, L, inner) -> (B, L, inner)."""
         assert encoder_hidden_states is None, "self-attention has no text"
-        context = hidden_states if sharing is None else sharing.context(self._layer, hidden_states)
+        context = hidden_states if condition is None else condition.context(self._layer, hidden_states)
         query, key, value = (
             layer(tokens).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
             for layer, tokens in ((attn.to_q, hidden_states), (attn.to_k, context), (attn.to_v, context))
@@ -119,17 +119,10 @@ class SharedSelfAttention:
         return attn.to_out[1](attn.to_out[0](mixed))
 
 
-class UnsharedAttention(AttnProcessor2_0):
-    """Stock attention that accepts, and has no use for, what the layers of the up blocks share."""
-
-    def __call__(self, attn: Attention, *args: Any, sharing: Sharing | None = None, **kwargs: Any) -> Tensor:
-        return super().__call__(attn, *args, **kwargs)
-
-
 def share_self_attention(unet: UNet2DConditionModel) -> None:
     """Let the self-attention of the up blocks share, in place; down and middle blocks stay (reference code)."""
     processors: dict[str, Callable[..., Tensor]] = {}
     for name in unet.attn_processors:
         shares = name.startswith("up_blocks.") and name.endswith("attn1.processor")
-        processors[name] = SharedSelfAttention(name) if shares else UnsharedAttention()
+        processors[name] = SharedSelfAttention(name) if shares else StockAttention()
     unet.set_attn_processor(processors)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """MS-Diffusion trained and drawn on a small world: what learns, what stays, what it consumes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +19,8 @@ from diffsensei.config.presets import tiny
 from diffsensei.config.schema import UNetConfig
 from diffsensei.models.conditions import Conditions, Layout
 from diffsensei.models.unet import build_unet, load_unet, predict_noise
+from tests.baselines.asked import Asked, Person
 from tests.baselines.trained import TEXT, common, run_pretrain
-
-Dialogs = str
-
-
-@dataclass(frozen=True)
-class Person:
-    box: tuple[float, float, float, float]
-    reference: str
-
-
-@dataclass(frozen=True)
-class Asked:
-    panel_id: str
-    caption: str
-    characters: tuple[Person, ...] = ()
-    dialogs: tuple[tuple[float, float, float, float], ...] = ()
-    seed: int = 1
-    height: int = 32
-    width: int = 32
-    given: str = ""
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +81,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-PANEL = Asked("p", "a boy runs", (Person((0.0, 0.0, 0.5, 1.0), "a.png"),), ((0.5, 0.0, 1.0, 0.5),))
+PANEL = Asked("p", "a boy runs", 32, 32, (Person((0.0, 0.0, 0.5, 1.0), "a.png"),), ((0.5, 0.0, 1.0, 0.5),), 1)
 
 
 def draw(method: MsDiffusion, folder: Path, panel: Asked, recipe: MsDiffusionConfig) -> bytes:

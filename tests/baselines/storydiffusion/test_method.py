@@ -1,8 +1,7 @@
 """StoryDiffusion draws pages: what it reads, and that a page is alone in the world."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,24 +15,13 @@ from diffsensei.foundations.loading import NOISE_SCHEDULE, load_text_encoder, lo
 from diffsensei.methods.image_generator import ImageGenerator
 from diffsensei.models.text import text_widths
 from diffsensei.models.unet import build_unet
+from tests.baselines.asked import Asked, Person
 
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler  # isort: skip
 
 RECIPE = tiny().baselines.storydiffusion
 SHARING = RECIPE.sharing.replaced(identity_panels=2, page_side=32, unshared_steps=1, early_steps=2)
 SAMPLING = RECIPE.sampling.replaced(steps=3, batch_size=2)
-
-
-@dataclass(frozen=True)
-class Asked:
-    panel_id: str
-    caption: str
-    height: int = 32
-    width: int = 24
-    characters: tuple[Any, ...] = ()
-    dialogs: tuple[Any, ...] = ()
-    seed: int = 0
-    given: str = ""
 
 
 PAGE = (
@@ -84,7 +72,10 @@ def test_a_page_depends_on_itself_alone(method: StoryDiffusion) -> None:
 
 def test_boxes_and_the_given_panel_have_no_influence_to_the_bit(method: StoryDiffusion) -> None:
     plain = draw(method, PAGE)
-    boxed = tuple(replace(panel, dialogs=((0.0, 0.0, 1.0, 1.0),), characters=("anyone",)) for panel in PAGE)
+    boxed = tuple(
+        replace(panel, dialogs=((0.0, 0.0, 1.0, 1.0),), characters=(Person((0.0, 0.0, 1.0, 1.0), "nowhere.png"),))
+        for panel in PAGE
+    )
     changed = (replace(boxed[0], caption="a whale", given="elsewhere.png"), *boxed[1:])
     for name, image in draw(method, changed).items():
         assert image.tobytes() == plain[name].tobytes()

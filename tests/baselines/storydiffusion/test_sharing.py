@@ -52,7 +52,7 @@ def tokens() -> torch.Tensor:
 
 def predict(unet: UNet2DConditionModel, rows: torch.Tensor, sharing: Sharing | None) -> torch.Tensor:
     """One step for latents of ``rows`` (R*n, 4, 8, 8); text depends on the row of the whole batch only."""
-    kwargs: dict[str, Any] = {} if sharing is None else {"cross_attention_kwargs": {"sharing": sharing}}
+    kwargs: dict[str, Any] = {} if sharing is None else {"cross_attention_kwargs": {"condition": sharing}}
     text = torch.randn(len(rows), 5, 24, generator=torch.Generator().manual_seed(2))
     added = {"text_embeds": torch.zeros(len(rows), 16), "time_ids": torch.full((len(rows), 6), 64.0)}
     return unet(rows, torch.full((len(rows),), 500), text, added_cond_kwargs=added, **kwargs).sample

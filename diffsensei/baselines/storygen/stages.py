@@ -1,0 +1,152 @@
+"""StoryGen as pipeline stages: single panels, then panels after others, then drawing the benchmark."""
+
+from pathlib import Path
+
+import torch
+
+from diffsensei.baselines.ddim import ddim
+from diffsensei.baselines.stable_diffusion import load_sd_unet, read_sd_unet, save_sd_unet, train_only
+from diffsensei.baselines.storygen.context import add_context
+from diffsensei.baselines.storygen.method import StoryGen
+from diffsensei.baselines.storygen.objective import StoryGenObjective
+from diffsensei.config.baselines import StoryGenConfig
+from diffsensei.config.schema import EvaluationConfig
+from diffsensei.foundations.loading import load_text_encoder, load_vae
+from diffsensei.inference.generate import draw_benchmark, drawing_device
+from diffsensei.methods.assembly import inference_dtype, place
+from diffsensei.methods.painter import Painter
+from diffsensei.training.stage_run import Precision, StageRun
+from diffsensei.training.story_batch import StoryBatches
+
+SELF_ATTENTION, CONTEXT_ATTENTION = ".attn1.", ".attn3."
+
+
+def train_storygen_single(
+    *,
+    method: StoryGenConfig,
+    max_dialogs: int,
+    seed: int,
+    num_processes: int,
+    mixed_precision: Precision,
+    num_threads: int,
+    log_every_steps: int,
+    panels: Path,
+    features: Path,
+    workspace: Path,
+    output: Path,
+) -> None:
+    """First stage: the self-attention learns single panels; writes ``unet/``. ``method`` is baselines.storygen.
+
+    ``features`` are those of the method's own autoencoder. The rest as for the stages of the paper.
+    """
+    run = StageRun(
+        "storygen_single",
+        method.single,
+        seed=seed,
+        num_processes=num_processes,
+        mixed_precision=mixed_precision,
+        num_threads=num_threads,
+        panels=panels,
+        features=features,
+        workspace=workspace,
+        output=output,
+    )
+    text = load_text_encoder(method.base.text_encoder)
+    unet = load_sd_unet(method.base.unet, text.model.config.hidden_size)
+    # Copies for the context are taken before anything is trained, as in the published code.
+    add_context(unet)
+    train_only(unet, SELF_ATTENTION)
+    objective = StoryGenObjective(
+        unet, text, method.drops, run.moments.scaling_factor, mask_dialogs=method.mask_dialogs
+    )
+    run.fit(objective, _batches(run, method, max_dialogs), log_every_steps)
+    if run.is_main:
+        save_sd_unet(unet, output / "unet")
+
+
+def train_storygen(
+    *,
+    method: StoryGenConfig,
+    max_dialogs: int,
+    seed: int,
+    num_processes: int,
+    mixed_precision: Precision,
+    num_threads: int,
+    log_every_steps: int,
+    panels: Path,
+    features: Path,
+    single: Path,
+    workspace: Path,
+    output: Path,
+) -> None:
+    """Second stage: the attention to earlier panels; writes ``unet/``. ``single`` is the first stage's output."""
+    run = StageRun(
+        "storygen",
+        method.context,
+        seed=seed,
+        num_processes=num_processes,
+        mixed_precision=mixed_precision,
+        num_threads=num_threads,
+        panels=panels,
+        features=features,
+        workspace=workspace,
+        output=output,
+    )
+    text = load_text_encoder(method.base.text_encoder)
+    unet = read_sd_unet(single / "unet", add_context)
+    train_only(unet, CONTEXT_ATTENTION)
+    objective = StoryGenObjective(
+        unet,
+        text,
+        method.drops,
+        run.moments.scaling_factor,
+        mask_dialogs=method.mask_dialogs,
+        vae=load_vae(method.base.vae),
+    )
+    run.fit(objective, _batches(run, method, max_dialogs), log_every_steps)
+    if run.is_main:
+        save_sd_unet(unet, output / "unet")
+
+
+def generate_storygen(
+    *,
+    method: StoryGenConfig,
+    evaluation: EvaluationConfig,
+    num_threads: int,
+    benchmark: Path,
+    trained: Path,
+    workspace: Path,
+    output: Path,
+) -> None:
+    """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_storygen`."""
+    torch.set_num_threads(num_threads)
+    draw_benchmark(
+        build_storygen(method, trained, drawing_device()),
+        sampling=method.sampling,
+        evaluation=evaluation,
+        num_threads=num_threads,
+        benchmark=benchmark,
+        workspace=workspace,
+        output=output,
+    )
+
+
+def build_storygen(method: StoryGenConfig, trained: Path, device: torch.device) -> StoryGen:
+    """The trained method on ``device``. Raises ValueError for weights that are missing or do not fit."""
+    dtype = inference_dtype(device)
+    text = load_text_encoder(method.base.text_encoder, dtype)
+    place(text.model, device)
+    unet = place(read_sd_unet(trained / "unet", add_context), device, dtype)
+    return StoryGen(Painter(place(load_vae(method.base.vae), device), unet, ddim()), text, method)
+
+
+def _batches(run: StageRun, method: StoryGenConfig, max_dialogs: int) -> StoryBatches:
+    return StoryBatches(
+        run.plan(),
+        run.panel_set,
+        run.read_panels(),
+        run.moments,
+        window=method.window,
+        side=method.context_side,
+        max_dialogs=max_dialogs,
+    )
