@@ -109,9 +109,37 @@ class StoryGenConfig(Config):
     sampling: SamplingConfig
 
 
+class BlipConfig(Config):
+    """BLIP: a hub id or folder (for image-text retrieval), or ``random`` with the sizes below."""
+
+    reference: str
+    image_side: PositiveInt
+    """Edge (pixels) of the square that earlier panels are squashed to."""
+    patch_side: PositiveInt
+    vision_dim: PositiveInt
+    num_layers: PositiveInt
+    num_heads: PositiveInt
+
+
+class ArLdmConfig(Config):
+    """Earlier images with their captions, through BLIP, on Stable Diffusion 1.5; all of it trained."""
+
+    base: StableDiffusionParts
+    blip: BlipConfig
+    window: Annotated[int, Field(ge=1, le=4)]
+    """Earlier panels that are seen."""
+    caption_length: PositiveInt
+    """Tokens of an earlier caption; longer ones are cut."""
+    drop_rate: Rate
+    """Targets that are told neither caption nor history."""
+    training: TrainStageConfig
+    sampling: SamplingConfig
+
+
 class BaselinesConfig(Config):
     """The methods of the paper's Table 2."""
 
+    ar_ldm: ArLdmConfig
     storygen: StoryGenConfig
     ms_diffusion: MsDiffusionConfig
     storydiffusion: StoryDiffusionConfig

@@ -6,7 +6,9 @@
 from collections.abc import Callable
 
 from diffsensei.config.baselines import (
+    ArLdmConfig,
     BaselinesConfig,
+    BlipConfig,
     DropConfig,
     GroundingConfig,
     MsDiffusionConfig,
@@ -202,6 +204,34 @@ def tiny() -> ExperimentConfig:
             batch_size=32,
         ),
         baselines=BaselinesConfig(
+            ar_ldm=ArLdmConfig(
+                base=EMBEDDED_STABLE_DIFFUSION,
+                blip=BlipConfig(
+                    reference="random", image_side=64, patch_side=16, vision_dim=64, num_layers=2, num_heads=4
+                ),
+                window=4,
+                caption_length=32,
+                drop_rate=0.1,
+                training=TrainStageConfig(
+                    steps=160,
+                    learning_rate=5e-4,
+                    warmup_steps=10,
+                    decay_steps=80,
+                    weight_decay=1e-4,
+                    max_grad_norm=1.0,
+                    global_batch_size=(16,),
+                    micro_batch_size=(16,),
+                    checkpoint_every_steps=50,
+                ),
+                sampling=SamplingConfig(
+                    steps=20,
+                    guidance_scale=2.0,
+                    character_scale=1.0,
+                    adapter_blend=0.0,
+                    negative_prompt="",
+                    batch_size=16,
+                ),
+            ),
             storygen=StoryGenConfig(
                 base=EMBEDDED_STABLE_DIFFUSION,
                 window=3,
@@ -401,6 +431,34 @@ def small() -> ExperimentConfig:
             batch_size=64,
         ),
         baselines=BaselinesConfig(
+            ar_ldm=ArLdmConfig(
+                base=EMBEDDED_STABLE_DIFFUSION,
+                blip=BlipConfig(
+                    reference="random", image_side=64, patch_side=16, vision_dim=64, num_layers=4, num_heads=4
+                ),
+                window=4,
+                caption_length=48,
+                drop_rate=0.1,
+                training=TrainStageConfig(
+                    steps=4000,
+                    learning_rate=2e-4,
+                    warmup_steps=50,
+                    decay_steps=2000,
+                    weight_decay=1e-4,
+                    max_grad_norm=1.0,
+                    global_batch_size=(64, 16),
+                    micro_batch_size=(64, 16),
+                    checkpoint_every_steps=500,
+                ),
+                sampling=SamplingConfig(
+                    steps=50,
+                    guidance_scale=2.0,
+                    character_scale=1.0,
+                    adapter_blend=0.0,
+                    negative_prompt="",
+                    batch_size=16,
+                ),
+            ),
             storygen=StoryGenConfig(
                 base=EMBEDDED_STABLE_DIFFUSION,
                 window=3,
@@ -611,6 +669,39 @@ def paper() -> ExperimentConfig:
             max_side=2048,
         ),
         baselines=BaselinesConfig(
+            ar_ldm=ArLdmConfig(
+                base=STABLE_DIFFUSION,
+                blip=BlipConfig(
+                    reference="Salesforce/blip-itm-large-coco",
+                    image_side=224,
+                    patch_side=16,
+                    vision_dim=1024,
+                    num_layers=12,
+                    num_heads=12,
+                ),
+                window=4,
+                caption_length=96,
+                drop_rate=0.1,
+                training=TrainStageConfig(
+                    steps=250000,
+                    learning_rate=1e-5,
+                    warmup_steps=5000,
+                    decay_steps=245000,
+                    weight_decay=1e-4,
+                    max_grad_norm=1.0,
+                    global_batch_size=(64, 16, 8),
+                    micro_batch_size=(8, 2, 1),
+                    checkpoint_every_steps=5000,
+                ),
+                sampling=SamplingConfig(
+                    steps=250,
+                    guidance_scale=6.0,
+                    character_scale=1.0,
+                    adapter_blend=0.0,
+                    negative_prompt="",
+                    batch_size=4,
+                ),
+            ),
             storygen=StoryGenConfig(
                 base=STABLE_DIFFUSION,
                 window=3,

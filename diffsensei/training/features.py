@@ -73,7 +73,7 @@ def encode_features(
     total = len(panel_buckets) + len(captions) * cache.text + 2 * num_crops * cache.characters
     shards = _Shards(workspace, output, total)
 
-    autoencoder = load_vae(vae).to(device)
+    autoencoder = load_vae(vae).to(device)  # type: ignore[arg-type]
     with torch.inference_mode(), ThreadPoolExecutor(num_threads) as readers:
         for bucket_index, bucket in enumerate(sizes):
             members = np.flatnonzero(panel_buckets == bucket_index)

@@ -1,0 +1,103 @@
+"""AR-LDM as pipeline stages: one training end to end, and drawing the benchmark."""
+
+from pathlib import Path
+
+import torch
+
+from diffsensei.baselines.ar_ldm.blip import load_grounded_captions, read_grounded_captions
+from diffsensei.baselines.ar_ldm.history import HistoryEncoder
+from diffsensei.baselines.ar_ldm.method import ArLdm
+from diffsensei.baselines.ar_ldm.objective import ArLdmObjective
+from diffsensei.baselines.ddim import ddim
+from diffsensei.baselines.stable_diffusion import load_sd_unet, read_sd_unet, save_sd_unet
+from diffsensei.config.baselines import ArLdmConfig
+from diffsensei.config.schema import EvaluationConfig
+from diffsensei.foundations.loading import load_text_encoder, load_vae
+from diffsensei.inference.generate import draw_benchmark, drawing_device
+from diffsensei.methods.assembly import inference_dtype, place
+from diffsensei.methods.painter import Painter
+from diffsensei.training.stage_run import Precision, StageRun
+from diffsensei.training.story_batch import StoryBatches
+
+
+def train_ar_ldm(
+    *,
+    method: ArLdmConfig,
+    seed: int,
+    num_processes: int,
+    mixed_precision: Precision,
+    num_threads: int,
+    log_every_steps: int,
+    panels: Path,
+    features: Path,
+    workspace: Path,
+    output: Path,
+) -> None:
+    """Train everything but the autoencoder; writes ``unet/`` and what `HistoryEncoder.save` does.
+
+    ``method`` is baselines.ar_ldm; ``features`` are those of the method's own autoencoder. The rest as for the stages
+    of the paper (`training.stages`).
+    """
+    run = StageRun(
+        "ar_ldm",
+        method.training,
+        seed=seed,
+        num_processes=num_processes,
+        mixed_precision=mixed_precision,
+        num_threads=num_threads,
+        panels=panels,
+        features=features,
+        workspace=workspace,
+        output=output,
+    )
+    text = load_text_encoder(method.base.text_encoder)
+    width = text.model.config.hidden_size
+    encoder = HistoryEncoder(text, load_grounded_captions(method.blip, width, text.tokenizer), method.caption_length)
+    unet = load_sd_unet(method.base.unet, width)
+    batches = StoryBatches(
+        run.plan(),
+        run.panel_set,
+        run.read_panels(),
+        run.moments,
+        window=method.window,
+        side=method.blip.image_side,
+        max_dialogs=0,
+    )
+    run.fit(ArLdmObjective(unet, encoder, method.drop_rate, run.moments.scaling_factor), batches, log_every_steps)
+    if run.is_main:
+        save_sd_unet(unet, output / "unet")
+        encoder.save(output)
+
+
+def generate_ar_ldm(
+    *,
+    method: ArLdmConfig,
+    evaluation: EvaluationConfig,
+    num_threads: int,
+    benchmark: Path,
+    trained: Path,
+    workspace: Path,
+    output: Path,
+) -> None:
+    """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_ar_ldm`."""
+    torch.set_num_threads(num_threads)
+    draw_benchmark(
+        build_ar_ldm(method, trained, drawing_device()),
+        sampling=method.sampling,
+        evaluation=evaluation,
+        num_threads=num_threads,
+        benchmark=benchmark,
+        workspace=workspace,
+        output=output,
+    )
+
+
+def build_ar_ldm(method: ArLdmConfig, trained: Path, device: torch.device) -> ArLdm:
+    """The trained method on ``device``. Raises ValueError for weights that are missing or do not fit."""
+    dtype = inference_dtype(device)
+    pairs = read_grounded_captions(trained / "blip")
+    encoder = HistoryEncoder(load_text_encoder(str(trained / "text_encoder")), pairs, method.caption_length)
+    encoder.read_tables(trained)
+    unet = place(read_sd_unet(trained / "unet"), device, dtype)
+    painter = Painter(place(load_vae(method.base.vae), device), unet, ddim())
+    return ArLdm(painter, place(encoder, device), method)
