@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from diffsensei.config.base import Config, NonNegativeInt, Rate
 from diffsensei.config.schema import SamplingConfig, TrainStageConfig
@@ -136,9 +136,52 @@ class ArLdmConfig(Config):
     sampling: SamplingConfig
 
 
+class SeedStoryLanguageConfig(Config):
+    """What is trained of the language model, and how long its parts are."""
+
+    lora_rank: PositiveInt
+    lora_alpha: PositiveFloat
+    lora_dropout: Rate
+    num_slots: PositiveInt
+    """Image slots of a panel, a square number."""
+    resampler_heads: PositiveInt
+    max_caption_tokens: PositiveInt
+    max_written_tokens: PositiveInt
+    """Longest caption of its own."""
+
+
+class FeatureResamplerConfig(Config):
+    """From image features to what the de-tokenizer's UNet reads instead of text."""
+
+    dim: PositiveInt
+    depth: PositiveInt
+    heads: PositiveInt
+    head_dim: PositiveInt
+    num_queries: PositiveInt
+
+
+class SeedStoryConfig(Config):
+    """A language model over interleaved captions and image features, and an SDXL that draws features."""
+
+    visual_encoder: str
+    """CLIP vision tower (hub id, folder or ``embedded:<name>``) whose patch tokens are the features."""
+    llm: str
+    """Llama with image slots in its vocabulary, tokenizer beside it."""
+    language: SeedStoryLanguageConfig
+    resampler: FeatureResamplerConfig
+    window: PositiveInt
+    """Earlier panels that are read; the oldest leave first."""
+    drop_rate: Rate
+    """Panels whose features become blank in training the de-tokenizer, so that guidance has a null to start from."""
+    language_training: TrainStageConfig
+    detokenizer_training: TrainStageConfig
+    sampling: SamplingConfig
+
+
 class BaselinesConfig(Config):
     """The methods of the paper's Table 2."""
 
+    seed_story: SeedStoryConfig
     ar_ldm: ArLdmConfig
     storygen: StoryGenConfig
     ms_diffusion: MsDiffusionConfig

@@ -77,6 +77,11 @@ class StageRun:
         return self._accelerator.is_main_process
 
     @property
+    def device(self) -> torch.device:
+        """Where this process trains."""
+        return self._accelerator.device
+
+    @property
     def low_precision(self) -> torch.dtype:
         """What frozen weights are held in: under bfloat16 autocast a float32 copy would only take room."""
         return torch.bfloat16 if self._accelerator.mixed_precision == "bf16" else torch.float32

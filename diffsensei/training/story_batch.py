@@ -35,6 +35,10 @@ class StoryBatch:
     """(B, M, 4) relative to the panel."""
     dialog_exists: Tensor
     """(B, M) bool."""
+    time_ids: Tensor
+    """(B, 6) SDXL's micro-conditions."""
+    images: Tensor | None = None
+    """(B, side, side) uint8: the panels themselves, squashed likewise, where they are asked for."""
 
     def to(self, device: torch.device) -> Self:
         return replace(
@@ -44,6 +48,8 @@ class StoryBatch:
             earlier_exists=self.earlier_exists.to(device),
             dialog_boxes=self.dialog_boxes.to(device),
             dialog_exists=self.dialog_exists.to(device),
+            time_ids=self.time_ids.to(device),
+            images=None if self.images is None else self.images.to(device),
         )
 
 
@@ -60,9 +66,11 @@ class StoryBatches:
         window: int,
         side: int,
         max_dialogs: int,
+        own_images: bool = False,
     ) -> None:
         self._plan, self._panel_set, self._panels, self._moments = plan, panel_set, panels, moments
         self._window, self._side, self._max_dialogs = window, side, max_dialogs
+        self._own_images = own_images
         self._order = PageOrder(panel_set.panels)
 
     def num_parts(self, step: int) -> int:
@@ -79,7 +87,7 @@ class StoryBatches:
         for place, before in enumerate(earlier):
             exists[place, : len(before)] = True
             for slot, row in enumerate(before):
-                images[place, slot] = torch.from_numpy(squashed(self._panel_set.panel_image(int(row)), self._side))
+                images[place, slot] = self._image(int(row))
         boxes, with_dialog = self._dialogs(rows)
         return StoryBatch(
             moments=self._moments.read(bucket, rows),
@@ -89,7 +97,12 @@ class StoryBatches:
             earlier_exists=exists,
             dialog_boxes=boxes,
             dialog_exists=with_dialog,
+            time_ids=torch.from_numpy(self._panels.time_ids[rows]),
+            images=torch.stack([self._image(int(row)) for row in rows]) if self._own_images else None,
         ).to(device)
+
+    def _image(self, row: int) -> Tensor:
+        return torch.from_numpy(squashed(self._panel_set.panel_image(row), self._side))
 
     def _captions(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[str, ...]:
         return tuple(self._panels.captions[row] for row in self._panels.panel_captions[rows])

@@ -112,6 +112,7 @@ def batch(**changes: Any) -> StoryBatch:
         "earlier_exists": torch.tensor([[True, False, False, False], [True, True, False, False]]),
         "dialog_boxes": torch.zeros(2, 0, 4),
         "dialog_exists": torch.zeros(2, 0, dtype=torch.bool),
+        "time_ids": torch.zeros(2, 6),
     }
     return StoryBatch(**values | changes)
 

@@ -133,6 +133,7 @@ def test_the_last_panels_are_read_and_what_is_missing_is_blank() -> None:
         earlier_exists=exists,
         dialog_boxes=nothing,
         dialog_exists=nothing,
+        time_ids=nothing,
     )
     earlier = EarlierPanels.last(batch, 2)
     assert earlier.captions == (("q", "r"), ("", "s"))
@@ -167,6 +168,7 @@ def test_masked_dialogs_teach_nothing(world: Any, recipe: StoryGenConfig) -> Non
         earlier_exists=torch.zeros(1, 3, dtype=torch.bool),
         dialog_boxes=torch.tensor([[[0.0, 0.0, 1.0, 1.0]]]),
         dialog_exists=torch.tensor([[True]]),
+        time_ids=torch.zeros(1, 6),
     )
     losses = [
         float(

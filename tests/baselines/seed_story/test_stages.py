@@ -1,0 +1,154 @@
+"""SEED-Story trained and drawn on a small world: what learns, what is fed back, whose captions are read."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from diffsensei.baselines.seed_story.detokenizer import FeatureResampler
+from diffsensei.baselines.seed_story.method import SeedStory
+from diffsensei.baselines.seed_story.stages import (
+    build_seed_story,
+    read_language,
+    train_seed_story,
+    train_seed_story_language,
+)
+from diffsensei.config.baselines import SeedStoryConfig
+from diffsensei.config.presets import tiny
+from tests.baselines.asked import Asked, Person
+from tests.baselines.trained import TEXT, common, run_pretrain
+
+
+@pytest.fixture(scope="module")
+def recipe(world: Any, experiment: Any) -> SeedStoryConfig:
+    config = tiny().baselines.seed_story
+    stage = experiment.training.pretrain.model_dump()
+    sizes = {"dim": 16, "depth": 1, "heads": 2, "head_dim": 8, "num_queries": 4}
+    return config.replaced(
+        visual_encoder=world.foundations["clip_image_encoder"],
+        llm=world.foundations["llm"],
+        language=config.language.replaced(
+            num_slots=4, resampler_heads=2, lora_rank=2, max_written_tokens=4
+        ).model_dump(),
+        resampler=sizes,
+        window=2,
+        language_training=stage,
+        detokenizer_training=stage,
+        sampling=config.sampling.replaced(steps=2).model_dump(),
+    )
+
+
+def _common(world: Any, root: Path) -> dict[str, Any]:
+    arguments = common(world, root)
+    return {name: arguments[name] for name in arguments if name not in ("gradient_checkpointing", "compilation")}
+
+
+@pytest.fixture(scope="module")
+def outputs(
+    world: Any, experiment: Any, recipe: SeedStoryConfig, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    base = run_pretrain(world, experiment, tmp_path_factory.mktemp("pretrain"))
+    language, trained = tmp_path_factory.mktemp("language"), tmp_path_factory.mktemp("detokenizer")
+    train_seed_story_language(method=recipe, **_common(world, language))
+    train_seed_story(
+        method=recipe,
+        pretrain=base,
+        language=language / "output",
+        **world.named(*TEXT),
+        **_common(world, trained),
+    )
+    return {"pretrain": base, "language": language / "output", "trained": trained / "output"}
+
+
+@pytest.fixture(scope="module", params=["own", "given"])
+def method(
+    request: pytest.FixtureRequest, world: Any, experiment: Any, recipe: SeedStoryConfig, outputs: dict[str, Path]
+) -> SeedStory:
+    foundations = experiment.model.foundations.replaced(**world.named(*TEXT, "vae"))
+    return build_seed_story(
+        recipe, request.param, foundations, outputs["language"], outputs["trained"], torch.device("cpu")
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name in ("first", "other"):
+        Image.fromarray(rng.integers(0, 256, (30, 20), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+PAGE = (
+    Asked("0", "a boy runs", given="first.png"),
+    Asked("1", "a girl laughs", seed=1),
+    Asked("2", "rain over the town", 16, 32, seed=2),
+    Asked("3", "a boy laughs", seed=3),
+)
+
+
+def draw(method: SeedStory, recipe: SeedStoryConfig, folder: Path, page: tuple[Asked, ...]) -> dict[str, bytes]:
+    return {name: image.tobytes() for name, image in method.generate([page], folder, recipe.sampling)}
+
+
+def test_the_language_learns_and_the_frozen_parts_stay(
+    world: Any, recipe: SeedStoryConfig, outputs: dict[str, Path]
+) -> None:
+    before = load_file(Path(world.foundations["llm"]) / "model.safetensors")
+    after = load_file(outputs["language"] / "llm" / "model.safetensors")
+    assert before.keys() == after.keys()
+    assert not torch.equal(before["lm_head.weight"], after["lm_head.weight"])
+    read_language(recipe, outputs["language"])
+
+
+def test_the_detokenizer_trains_keys_and_values_alone(outputs: dict[str, Path]) -> None:
+    name = "unet/diffusion_pytorch_model.safetensors"
+    before, after = (load_file(outputs[stage] / name) for stage in ("pretrain", "trained"))
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed == {key for key in before if ".to_k." in key or ".to_v." in key}
+
+
+def test_pages_are_told_in_order(method: SeedStory, recipe: SeedStoryConfig, folder: Path) -> None:
+    plain = draw(method, recipe, folder, PAGE)
+    assert set(plain) == {"1", "2", "3"}
+    given = draw(method, recipe, folder, (replace(PAGE[0], given="other.png"), *PAGE[1:]))
+    assert given["1"] != plain["1"]
+    later = draw(method, recipe, folder, (*PAGE[:3], replace(PAGE[3], seed=9)))
+    assert [name for name in plain if later[name] != plain[name]] == ["3"]
+
+
+def test_captions_count_only_where_they_are_given(method: SeedStory, recipe: SeedStoryConfig, folder: Path) -> None:
+    plain = draw(method, recipe, folder, PAGE)
+    retold = draw(method, recipe, folder, (*PAGE[:2], replace(PAGE[2], caption="a boy runs"), PAGE[3]))
+    changed = [name for name in plain if retold[name] != plain[name]]
+    assert changed == (["2", "3"] if "caption" in method.consumes else [])
+
+
+def test_boxes_have_no_influence_to_the_bit(method: SeedStory, recipe: SeedStoryConfig, folder: Path) -> None:
+    person = Person((0.0, 0.0, 1.0, 1.0), "nowhere.png")
+    boxed = tuple(replace(panel, characters=(person,), dialogs=(person.box,)) for panel in PAGE)
+    assert draw(method, recipe, folder, boxed) == draw(method, recipe, folder, PAGE)
+
+
+def test_published_sizes_of_the_detokenizers_resampler() -> None:
+    with torch.device("meta"):
+        published = FeatureResampler(
+            feature_dim=4096,
+            dim=1024,
+            depth=4,
+            heads=16,
+            head_dim=64,
+            num_queries=64,
+            first_dim=768,
+            second_dim=1280,
+            pooled_dim=1280,
+        )
+    shapes = {name: tuple(tensor.shape) for name, tensor in published.state_dict().items()}
+    assert shapes["latents"] == (1, 64, 1024)
+    assert shapes["unet_proj_2.weight"] == (1280, 1024)
+    assert shapes["unet_attnpool.positional_embedding"] == (65, 1024)
+    assert round(sum(parameter.numel() for parameter in published.parameters()) / 1e6) == 61
