@@ -45,12 +45,12 @@ class StoryLanguage(nn.Module):
         """Let LoRA, norms, embedding, head and both resamplers be trained; the rest of the Llama is frozen."""
         lora = LoraConfig(
             r=config.lora_rank,
-            lora_alpha=config.lora_alpha,
+            lora_alpha=config.lora_alpha,  # type: ignore[arg-type]
             lora_dropout=config.lora_dropout,
             target_modules=list(LORA_TARGETS),
             modules_to_save=list(TRAINED_WHOLE),
         )
-        self.llm = get_peft_model(self.llm, lora)  # type: ignore[arg-type]
+        self.llm = get_peft_model(self.llm, lora)
         self.resamplers.requires_grad_(True)
 
     def merged_llm(self) -> LlamaForCausalLM:

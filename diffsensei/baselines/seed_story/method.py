@@ -26,6 +26,7 @@ class SeedStory:
     """With its ``own`` captions it writes what happens next itself, as the paper had it; or captions are ``given``."""
 
     deviations = (
+        "Features are the patch tokens of a CLIP tower, not those of Qwen-VL's.",
         "No attention sink: the published code computes it and never uses it; pages are shorter than the window.",
         "Panels are drawn at their own sizes; the published de-tokenizer draws squares.",
         "Its first stage is left out: the de-tokenizer starts from the manga text-to-image model and learns what "
