@@ -110,7 +110,7 @@ def _annotation(config: ExperimentConfig) -> tuple[list[Stage], str]:
                 pace={"batch_size": annotation.detection_batch_size, **threads},
                 inputs={"download_dir": last},
                 resources=_compute(config),
-                identity={"detector": _digest(annotation.detector)},
+                identity={"detector": _model_identity("data.annotation.detector", annotation.detector)},
                 packages=(*TENSORS, *PIXELS),
             )
         )
@@ -126,7 +126,9 @@ def _annotation(config: ExperimentConfig) -> tuple[list[Stage], str]:
                 pace=threads,
                 inputs={"annotations": last, "download_dir": "download"},
                 resources=_compute(config) if here else Resources(cpus=config.runtime.num_threads),
-                identity={"captioner": _digest(captioner.model)} if here else {},
+                identity=(
+                    {"captioner": _model_identity("data.annotation.captioner.model", captioner.model)} if here else {}
+                ),
                 packages=(*TENSORS, *PIXELS) if here else PIXELS,
             )
         )
@@ -331,6 +333,14 @@ def _digest(*references: str) -> str:
     from diffsensei.foundations.locations import foundation_digest
 
     return foundation_digest(references)
+
+
+def _model_identity(field: str, reference: str) -> str:
+    """`_digest` of what one ``field`` of the configuration names, which the error says."""
+    try:
+        return _digest(reference)
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
 
 
 def _file_identity(path: str) -> str:

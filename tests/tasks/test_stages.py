@@ -112,6 +112,12 @@ def test_annotating_models_count_by_content_and_a_server_needs_no_gpu(tmp_path: 
     assert (served.resources.gpus, dict(served.identity)) == (0, {})
 
 
+@pytest.mark.parametrize("field", ["data.annotation.detector", "data.annotation.captioner.model"])
+def test_a_model_that_is_not_there_is_known_before_anything_runs(field: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{field}: folder '/nowhere' does not exist"):
+        pipeline_stages(load_preset("tiny", [*WITHOUT_WEIGHTS, *OWN_FILES, f"{field}=/nowhere"]))
+
+
 def test_the_key_of_a_caption_server_is_no_argument_of_a_stage() -> None:
     assert not [stage.name for stage in ALL_STAGES if "api_key" in {*stage.config, *stage.literals, *stage.pace}]
 

@@ -60,14 +60,14 @@ class ServerCaptioner:
         """
         threads = ThreadPoolExecutor(self._config.batch_size)
         try:
-            futures = {
-                threads.submit(lambda crops=crops: [self._ask(crop) for crop in crops]): number
-                for number, crops in enumerate(batches)
-            }
+            futures = {threads.submit(self._ask_all, crops): number for number, crops in enumerate(batches)}
             for future in as_completed(futures):
                 yield futures[future], future.result()
         finally:
             threads.shutdown(wait=True, cancel_futures=True)
+
+    def _ask_all(self, crops: Sequence[Gray]) -> list[Answer]:
+        return [self._ask(crop) for crop in crops]
 
     def _ask(self, crop: Gray) -> Answer:
         began = time.monotonic()

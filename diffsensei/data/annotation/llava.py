@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from PIL import Image
@@ -18,7 +19,9 @@ class LlavaCaptioner:
 
     def __init__(self, loaded: VisionLanguageModel, config: CaptionerConfig) -> None:
         self.batch_size = config.batch_size
-        self._processor, self._model = loaded.processor, loaded.model
+        # The library's annotations of templates and generation do not fit its own classes.
+        self._processor: Any = loaded.processor
+        self._model: Any = loaded.model
         self._max_new_tokens = config.max_new_tokens
         content = [{"type": "image"}, {"type": "text", "text": config.prompt}]
         self._prompt: str = self._processor.apply_chat_template(
@@ -33,7 +36,7 @@ class LlavaCaptioner:
         gpu = torch.cuda.is_available()
         with naming_the_model():
             loaded = load_llava_next(config.model, torch.bfloat16 if gpu else torch.float32)
-        loaded.model.to("cuda" if gpu else "cpu")
+        torch.nn.Module.to(loaded.model, "cuda" if gpu else "cpu")
         return cls(loaded, config)
 
     def answer(self, batches: Sequence[Sequence[Gray]]) -> Iterator[tuple[int, list[Answer]]]:
