@@ -24,9 +24,8 @@ class LlavaCaptioner:
         self._model: Any = loaded.model
         self._max_new_tokens = config.max_new_tokens
         content = [{"type": "image"}, {"type": "text", "text": config.prompt}]
-        self._prompt: str = self._processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True
-        )
+        conversation: Any = [{"role": "user", "content": content}]
+        self._prompt: str = self._processor.apply_chat_template(conversation, add_generation_prompt=True)
         ends = self._model.generation_config.eos_token_id
         self._ends = set(ends) if isinstance(ends, list) else {ends}
 
