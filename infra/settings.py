@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -12,6 +13,8 @@ class Settings(BaseSettings):
 
     store: Path = Path(".diffsensei")
     """Folder of the artifact store; relative to the current folder."""
+    caption_api_key: SecretStr | None = None
+    """Key of the server that captions panels; it is read where the request is made, and stored nowhere."""
 
 
 def quiet_environment(offline: bool = False) -> dict[str, str]:

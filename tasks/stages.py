@@ -6,7 +6,7 @@ Plan, flows and provenance all read this table. Raise a stage's version when the
 from pathlib import Path
 
 from diffsensei.config import ExperimentConfig
-from diffsensei.config.schema import MangaZeroSource
+from diffsensei.config.schema import FilesSource, Manga109Source, MangaZeroSource
 from infra.digest import file_digest
 from infra.stage import Resources, Stage
 
@@ -20,7 +20,9 @@ GENERATE: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Stage -> method, and the training stages whose weights it draws with."""
 
-COMPUTE = frozenset({"features", "pretrain", "stage1", "stage2", *GENERATE, "score", "bundle", "verify"})
+COMPUTE = frozenset(
+    {"detect", "caption", "features", "pretrain", "stage1", "stage2", *GENERATE, "score", "bundle", "verify"}
+)
 """Stages that keep every core or GPU busy by themselves."""
 
 
@@ -52,6 +54,7 @@ def _data(config: ExperimentConfig) -> list[Stage]:
     source = config.data.source
     workers = config.runtime.dask_workers
     dask = Resources(cpus=workers, dask_workers=workers)
+    annotation, annotations = _annotation(config)
     return [
         Stage(
             name="annotations",
@@ -68,12 +71,13 @@ def _data(config: ExperimentConfig) -> list[Stage]:
             config={"source": "data.source", "download": "data.download"},
             inputs={"annotations": "annotations"},
         ),
+        *annotation,
         Stage(
             name="validate",
             version=1,
             entry="diffsensei.data.validation.pages:validate_pages",
             config={"validation": "data.validation", "download": "data.download"},
-            inputs={"download_dir": "download"},
+            inputs={"annotations": annotations, "download_dir": "download"},
             resources=dask,
             packages=PIXELS,
         ),
@@ -87,6 +91,49 @@ def _data(config: ExperimentConfig) -> list[Stage]:
             packages=PIXELS,
         ),
     ]
+
+
+def _annotation(config: ExperimentConfig) -> tuple[list[Stage], str]:
+    """The stages that annotate what the source does not, and the name of the one whose annotations are complete."""
+    source, annotation = config.data.source, config.data.annotation
+    captioner = annotation.captioner
+    threads = {"num_threads": config.runtime.num_threads}
+    stages: list[Stage] = []
+    last = "download"
+    if isinstance(source, FilesSource):
+        stages.append(
+            Stage(
+                name="detect",
+                version=1,
+                entry="diffsensei.data.annotation.detection:detect_panels",
+                config={"detector": "data.annotation.detector", "download": "data.download"},
+                pace={"batch_size": annotation.detection_batch_size, **threads},
+                inputs={"download_dir": last},
+                resources=_compute(config),
+                identity={"detector": _model_identity("data.annotation.detector", annotation.detector)},
+                packages=(*TENSORS, *PIXELS),
+            )
+        )
+        last = "detect"
+    if isinstance(source, FilesSource | Manga109Source):
+        here = captioner.backend == "transformers"
+        stages.append(
+            Stage(
+                name="caption",
+                version=1,
+                entry="tasks.captioning:caption_panels",
+                config={"captioner": "data.annotation.captioner", "download": "data.download"},
+                pace=threads,
+                inputs={"annotations": last, "download_dir": "download"},
+                resources=_compute(config) if here else Resources(cpus=config.runtime.num_threads),
+                identity=(
+                    {"captioner": _model_identity("data.annotation.captioner.model", captioner.model)} if here else {}
+                ),
+                packages=(*TENSORS, *PIXELS) if here else PIXELS,
+            )
+        )
+        last = "caption"
+    return stages, last
 
 
 def _training(config: ExperimentConfig) -> list[Stage]:
@@ -286,6 +333,14 @@ def _digest(*references: str) -> str:
     from diffsensei.foundations.locations import foundation_digest
 
     return foundation_digest(references)
+
+
+def _model_identity(field: str, reference: str) -> str:
+    """`_digest` of what one ``field`` of the configuration names, which the error says."""
+    try:
+        return _digest(reference)
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
 
 
 def _file_identity(path: str) -> str:

@@ -2,12 +2,23 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from diffsensei.config.base import Config
 from diffsensei.config.experiment import ExperimentConfig
 from diffsensei.config.presets import PRESETS
+from diffsensei.config.schema import DataSource
+
+SOURCE_KIND = "data.source.kind"
+SOURCES: dict[str, type[Config]] = {
+    model.model_fields["kind"].default: model for model in get_args(get_args(DataSource)[0])
+}
+"""What ``data.source.kind`` may say, and the fields that come with it."""
+
+_UNSET = object()
+"""Stands for a field of a switched source that has no default: it can be set, and is missing until it is."""
 
 
 class ConfigError(ValueError):
@@ -27,11 +38,21 @@ def load_preset(name: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
 def override(config: ExperimentConfig, assignments: Iterable[str]) -> ExperimentConfig:
     """``config`` with every ``path=value`` applied together and validated once."""
     values = config.model_dump(mode="json")
+    parsed = []
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals:
             raise ConfigError(f"override {assignment!r}: expected path=value, for example training.stage1.steps=10")
-        _assign(values, path.strip(), _parse(text.strip()))
+        parsed.append((path.strip(), _parse(text.strip())))
+    # A source's kind decides which fields it has: it goes first, in whatever order they were written.
+    for path, value in sorted(parsed, key=lambda pair: pair[0] != SOURCE_KIND):
+        if path == SOURCE_KIND:
+            _switch_source(values["data"], value)
+        else:
+            _assign(values, path, value)
+    source = values["data"]["source"]
+    if isinstance(source, dict):
+        values["data"]["source"] = {name: value for name, value in source.items() if value is not _UNSET}
     try:
         return ExperimentConfig.model_validate_json(json.dumps(values))
     except ValidationError as error:
@@ -61,6 +82,17 @@ def describe(error: ValidationError) -> str:
         return f"{path}: {message}{came}" if path else message
 
     return "; ".join(one(item) for item in error.errors())
+
+
+def _switch_source(data: dict[str, Any], kind: Any) -> None:
+    """Give ``data.source`` the fields of another kind, at their defaults; the same kind keeps its values."""
+    if not isinstance(kind, str) or kind not in SOURCES:
+        raise ConfigError(f"{SOURCE_KIND}: expected one of {', '.join(SOURCES)}, got {kind!r}")
+    if data["source"]["kind"] == kind:
+        return
+    fields = SOURCES[kind].model_fields.items()
+    defaults = {name: _UNSET if field.is_required() else field.default for name, field in fields}
+    data["source"] = defaults | {"kind": kind}
 
 
 def _assign(values: dict[str, Any], path: str, value: Any) -> None:

@@ -83,6 +83,7 @@ POLITE_DOWNLOAD = DownloadConfig(
 
 MACHINE_ANNOTATION = AnnotationConfig(
     detector="ragavsachdeva/magi",
+    detection_batch_size=4,
     captioner=CaptionerConfig(
         backend="transformers",
         model="llava-hf/llava-v1.6-34b-hf",

@@ -86,6 +86,8 @@ class AnnotationConfig(Config):
 
     detector: str
     """Magi: hub id or local folder."""
+    detection_batch_size: PositiveInt
+    """Pages the detector reads at once: speed, not results."""
     captioner: CaptionerConfig
     edits: tuple[str, ...] = ()
     """Corrections by people, applied in order: edits JSONL, Label Studio JSON or CVAT 1.1 XML files."""

@@ -30,6 +30,8 @@ from transformers import (
     ConditionalDetrModel,
     Dinov2Model,
     LlamaForCausalLM,
+    LlavaNextForConditionalGeneration,
+    LlavaNextProcessor,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -81,6 +83,12 @@ class ImageEncoder:
 class LanguageModel:
     tokenizer: PreTrainedTokenizerBase
     model: LlamaForCausalLM
+
+
+@dataclass(frozen=True)
+class VisionLanguageModel:
+    processor: LlavaNextProcessor
+    model: LlavaNextForConditionalGeneration
 
 
 @dataclass(frozen=True)
@@ -174,6 +182,18 @@ def load_llm(reference: str, dtype: torch.dtype = torch.float32) -> LanguageMode
     """A Llama with the image-slot tokens in its vocabulary, and its tokenizer."""
     location = resolve(reference)
     return LanguageModel(_tokenizer(PreTrainedTokenizerFast, location), _model(LlamaForCausalLM, location, dtype=dtype))
+
+
+def load_llava_next(reference: str, dtype: torch.dtype = torch.float32) -> VisionLanguageModel:
+    """LLaVA-NeXT (v1.6), with a processor that pads on the left, as generating in batches needs."""
+    location = resolve(reference)
+    model = _model(LlavaNextForConditionalGeneration, location, dtype=dtype)
+    subfolder = location.subfolder or ""
+    processor = _checked(location, lambda: LlavaNextProcessor.from_pretrained(location.source, subfolder=subfolder))
+    if not processor.chat_template:
+        raise ValueError(f"{reference}: its processor has no chat template; use a folder of the llava-hf family")
+    processor.tokenizer.padding_side = "left"
+    return VisionLanguageModel(processor, model)
 
 
 def load_judge_clip(reference: str, dtype: torch.dtype = torch.float32) -> JudgeClip:

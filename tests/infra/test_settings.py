@@ -12,6 +12,16 @@ def test_the_store_is_beside_the_caller_unless_the_environment_says_otherwise(mo
     assert Settings().store == Path("/data/store")
 
 
+def test_a_key_is_read_from_the_environment_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DIFFSENSEI_CAPTION_API_KEY", raising=False)
+    assert Settings().caption_api_key is None
+    monkeypatch.setenv("DIFFSENSEI_CAPTION_API_KEY", "secret")
+    key = Settings().caption_api_key
+    assert key is not None
+    assert key.get_secret_value() == "secret"
+    assert "secret" not in f"{Settings()!r} {Settings()} {Settings().model_dump_json()}"
+
+
 def test_children_are_quiet_and_offline_only_when_asked() -> None:
     quiet = quiet_environment()
     assert quiet["DO_NOT_TRACK"] == "1"

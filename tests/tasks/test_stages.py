@@ -28,6 +28,11 @@ WITHOUT_WEIGHTS = [
 
 STAGES = pipeline_stages(load_preset("tiny", WITHOUT_WEIGHTS))
 
+OWN_FILES = ["data.source.kind=files", 'data.source.paths=["pages"]']
+OWN_STAGES = pipeline_stages(load_preset("tiny", [*WITHOUT_WEIGHTS, *OWN_FILES]))
+ALL_STAGES = [*STAGES, *(stage for stage in OWN_STAGES if stage.name in ("detect", "caption"))]
+"""Each stage once: pages of one's own have two more."""
+
 
 def _function(stage: Stage) -> Callable[..., None]:
     module, _, name = stage.entry.partition(":")
@@ -35,7 +40,7 @@ def _function(stage: Stage) -> Callable[..., None]:
     return function
 
 
-@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+@pytest.mark.parametrize("stage", ALL_STAGES, ids=lambda stage: stage.name)
 def test_declared_arguments_are_those_of_the_function(stage: Stage) -> None:
     parameters = inspect.signature(_function(stage)).parameters
     named = {name for name, item in parameters.items() if item.kind is not inspect.Parameter.VAR_KEYWORD}
@@ -51,7 +56,7 @@ def test_declared_arguments_are_those_of_the_function(stage: Stage) -> None:
         assert given - named <= set(stage.inputs), "only inputs may fall into **"
 
 
-@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+@pytest.mark.parametrize("stage", ALL_STAGES, ids=lambda stage: stage.name)
 def test_values_have_the_types_that_the_function_asks_for(stage: Stage) -> None:
     config = load_preset("tiny", WITHOUT_WEIGHTS).model_dump(mode="json")
     hints = get_type_hints(_function(stage), include_extras=True)
@@ -61,11 +66,60 @@ def test_values_have_the_types_that_the_function_asks_for(stage: Stage) -> None:
 
 
 def test_inputs_come_before_what_uses_them() -> None:
-    seen: set[str] = set()
-    for stage in STAGES:
-        assert set(stage.inputs.values()) <= seen
-        seen.add(stage.name)
-    assert seen >= COMPUTE
+    for stages in (STAGES, OWN_STAGES):
+        seen: set[str] = set()
+        for stage in stages:
+            assert set(stage.inputs.values()) <= seen
+            seen.add(stage.name)
+    assert {stage.name for stage in ALL_STAGES} >= COMPUTE
+
+
+def _annotation_of(*overrides: str) -> tuple[list[str], Stage]:
+    """The stages between images and validation, and validation."""
+    stages = {stage.name: stage for stage in pipeline_stages(load_preset("tiny", [*WITHOUT_WEIGHTS, *overrides]))}
+    names = list(stages)
+    return names[names.index("download") + 1 : names.index("validate")], stages["validate"]
+
+
+def test_what_the_source_lacks_is_annotated_and_validated() -> None:
+    manga109 = 'data.source={"kind": "manga109", "root": "manga109"}'
+    for overrides, stages, annotations in (
+        ([], [], "download"),
+        (OWN_FILES, ["detect", "caption"], "caption"),
+        ([manga109], ["caption"], "caption"),
+    ):
+        between, validate = _annotation_of(*overrides)
+        assert between == stages
+        assert validate.inputs == {"annotations": annotations, "download_dir": "download"}
+
+
+def test_annotating_models_count_by_content_and_a_server_needs_no_gpu(tmp_path: Path) -> None:
+    def stage(name: str, *overrides: str) -> Stage:
+        table = pipeline_stages(load_preset("tiny", [*WITHOUT_WEIGHTS, *OWN_FILES, *overrides]))
+        return next(stage for stage in table if stage.name == name)
+
+    (tmp_path / "config.json").write_text("{}")
+    detector = f"data.annotation.detector={tmp_path}"
+    before = stage("detect", detector).identity
+    (tmp_path / "config.json").write_text('{"other": 1}')
+    assert stage("detect", detector).identity != before
+    assert (
+        stage("detect", detector, "data.annotation.detection_batch_size=9").config == stage("detect", detector).config
+    )
+    bf16 = "training.mixed_precision=bf16"
+    assert stage("caption", bf16).resources.gpus == stage("detect", bf16).resources.gpus == 1
+    served = stage("caption", bf16, "data.annotation.captioner.backend=openai")
+    assert (served.resources.gpus, dict(served.identity)) == (0, {})
+
+
+@pytest.mark.parametrize("field", ["data.annotation.detector", "data.annotation.captioner.model"])
+def test_a_model_that_is_not_there_is_known_before_anything_runs(field: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{field}: folder '/nowhere' does not exist"):
+        pipeline_stages(load_preset("tiny", [*WITHOUT_WEIGHTS, *OWN_FILES, f"{field}=/nowhere"]))
+
+
+def test_the_key_of_a_caption_server_is_no_argument_of_a_stage() -> None:
+    assert not [stage.name for stage in ALL_STAGES if "api_key" in {*stage.config, *stage.literals, *stage.pace}]
 
 
 def test_the_annotation_file_counts_by_its_content(tmp_path: Path) -> None:
@@ -155,7 +209,7 @@ def test_speed_is_no_part_of_a_result(finished: Store) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("entry", sorted({stage.entry.partition(":")[0] for stage in STAGES}))
+@pytest.mark.parametrize("entry", sorted({stage.entry.partition(":")[0] for stage in ALL_STAGES}))
 def test_every_entry_can_be_imported_first(entry: str) -> None:
     """A job imports nothing before it: what a module needs to have run, it must import itself."""
     done = subprocess.run([sys.executable, "-c", f"import {entry}"], capture_output=True, text=True)

@@ -61,6 +61,7 @@ def validate_pages(
     *,
     validation: ValidationConfig,
     download: DownloadConfig,
+    annotations: Path,
     download_dir: Path,
     workspace: Path,
     output: Path,
@@ -72,7 +73,7 @@ def validate_pages(
     ``quarantine`` as parquet, ``validation.json`` and ``counts.json``. Raises ValueError when more pages are
     quarantined than ``max_quarantine_rate`` allows; missing pages are no fault of the data and do not count.
     """
-    raw_pages = read_annotations(download_dir / "annotations.json")
+    raw_pages = read_annotations(annotations / "annotations.json")
     num_entries = len(raw_pages)
     facts, annotated = page_facts(raw_pages, read_halves(download_dir / "halves.parquet"))
     del raw_pages  # a gigabyte at the size of the whole data set

@@ -114,6 +114,7 @@ def test_every_hostile_entry_gets_its_verdict(tmp_path: Path) -> None:
         validate_pages(
             validation=data.validation.replaced(max_quarantine_rate=1.0),
             download=data.download,
+            annotations=folders["downloaded"],
             download_dir=folders["downloaded"],
             workspace=folders["workspace"],
             output=folders["output"],

@@ -89,6 +89,7 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Ingested:
         validate_pages(
             validation=VALIDATION,
             download=DOWNLOAD,
+            annotations=downloaded,
             download_dir=downloaded,
             workspace=folder(root, "w2"),
             output=folder(root, "validated"),
@@ -174,6 +175,7 @@ def test_too_many_quarantined_pages_stop_the_run(ingested: Ingested, tmp_path: P
         validate_pages(
             validation=VALIDATION.replaced(max_quarantine_rate=0.1),
             download=DOWNLOAD,
+            annotations=ingested.root / "downloaded",
             download_dir=ingested.root / "downloaded",
             workspace=folder(tmp_path, "workspace"),
             output=folder(tmp_path, "output"),
@@ -203,6 +205,7 @@ def test_number_of_workers_changes_no_byte(ingested: Ingested, tmp_path: Path, m
             validate_pages(
                 validation=VALIDATION,
                 download=DOWNLOAD,
+                annotations=ingested.root / "downloaded",
                 download_dir=ingested.root / "downloaded",
                 workspace=folder(tmp_path, f"w1-{name}"),
                 output=validated,
