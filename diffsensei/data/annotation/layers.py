@@ -197,7 +197,8 @@ def _dispute_twins(layers: Sequence[BoxLayers]) -> list[BoxLayers]:
     for place, first in enumerate(added):
         for second in added[place + 1 :]:
             a, b = layers[first], layers[second]
-            assert a.final is not None and b.final is not None
+            assert a.final is not None
+            assert b.final is not None
             if a.final.kind != b.final.kind or set(a.by) & set(b.by):
                 continue
             if pairwise_iou(np.array(a.final.bbox), np.array(b.final.bbox))[0, 0] < SAME_BOX_IOU:

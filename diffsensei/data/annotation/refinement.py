@@ -130,7 +130,7 @@ def _columns(layer: str, box: AnnotatedBox | None) -> dict[str, Any]:
     sides = dict.fromkeys(BOX) if box is None else dict(zip(BOX, box.bbox, strict=True))
     return {
         f"{layer}_id": printable(str(box.character_id)) if box and is_character else None,
-        f"{layer}_type": box.type if box and is_character else None,
+        f"{layer}_type": min(max(box.type, -(2**31)), 2**31 - 1) if box and is_character else None,
         **{f"{layer}_{side}": value for side, value in sides.items()},
     }
 
