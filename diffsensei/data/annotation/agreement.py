@@ -73,25 +73,26 @@ def summarise(pages: Sequence[PageAgreement], seed: int = 0) -> dict[str, Any]:
     counts = np.array([[p.same_both, p.same_first + p.same_second] for p in pages], dtype=np.float64).reshape(-1, 2)
     aris = np.array([p.ari for p in pages if p.ari is not None], dtype=np.float64)
     rng = numpy_stream(seed, "annotation agreement")
-    f1_low, f1_high = None, None
-    ari_low, ari_high = None, None
-    if len(pages) > 1:
-        sums = counts[rng.integers(len(counts), size=(NUM_RESAMPLES, len(counts)))].sum(axis=1)
-        f1s = 2 * sums[sums[:, 1] > 0, 0] / sums[sums[:, 1] > 0, 1]
-        if len(f1s):
-            f1_low, f1_high = (float(q) for q in np.quantile(f1s, (0.025, 0.975)))
-    if len(aris) > 1:
-        means = aris[rng.integers(len(aris), size=(NUM_RESAMPLES, len(aris)))].mean(axis=1)
-        ari_low, ari_high = (float(q) for q in np.quantile(means, (0.025, 0.975)))
+    f1s: list[float | None] = []
+    means: list[float | None] = []
+    for _ in range(NUM_RESAMPLES if len(pages) > 1 else 0):
+        both, sames = counts[rng.integers(len(counts), size=len(counts))].sum(axis=0)
+        f1s.append(_f1(both, sames))
+        means.append(float(aris[rng.integers(len(aris), size=len(aris))].mean()) if len(aris) > 1 else None)
     both, sames = counts.sum(axis=0)
     return {
         "pages": len(pages),
         "characters": sum(page.num_characters for page in pages),
         "f1": _f1(both, sames),
-        "f1_interval": [f1_low, f1_high],
+        "f1_interval": _interval(f1s),
         "ari": float(aris.mean()) if len(aris) else None,
-        "ari_interval": [ari_low, ari_high],
+        "ari_interval": _interval(means),
     }
+
+
+def _interval(resampled: Sequence[float | None]) -> list[float | None]:
+    values = [value for value in resampled if value is not None]
+    return [float(bound) for bound in np.quantile(values, (0.025, 0.975))] if values else [None, None]
 
 
 def naming_of(boxes: Iterable[AnnotatedBox]) -> dict[str, int | str]:

@@ -27,6 +27,8 @@ from diffsensei.data.page_paths import MAX_PATH_LENGTH
 
 MAX_FILE_BYTES = 1 << 28
 MAX_LINE_BYTES = 1 << 14
+MAX_BOXES = 2_000
+"""Boxes that people may have on one page, or add to it: more is no manga page."""
 MAX_SIDE = 1e6
 """Pixels: a coordinate beyond is a mistake, whatever the page."""
 
@@ -139,10 +141,15 @@ def parse_edit(line: str | bytes) -> Edit:
     try:
         return _ADAPTER.validate_json(line)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        actions = ("review", "identity", "move", "add", "remove")
-        where = ".".join(str(part) for part in first["loc"] if part not in actions) or "edit"
-        raise ValueError(f"{where}: {first['msg']}, got {first['input']!r:.60}") from None
+        raise ValueError(first_fault(error)) from None
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first field that does not fit, in one line."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    actions = ("review", "identity", "move", "add", "remove")
+    where = ".".join(str(part) for part in first["loc"] if part not in actions) or "edit"
+    return f"{where}: {first['msg']}, got {first['input']!r:.60}"
 
 
 def read_edits(path: Path, machine: MachineLayer) -> list[Edit]:
@@ -194,6 +201,8 @@ def _check_known(edit: Edit, machine: MachineLayer, added: dict[str, set[str]]) 
         if box is not None:
             raise ValueError(f"box {edit.box_id} is the machine's; a box that is added needs a name of its own")
         more.add(edit.box_id)
+        if len(more) > MAX_BOXES:
+            raise ValueError(f"more than {MAX_BOXES} boxes are added to page {edit.page_key!r}")
     elif box is None and edit.box_id not in more:
         raise ValueError(f"page {edit.page_key!r} has no box {edit.box_id}; it has {shortened(boxes)}")
     elif isinstance(edit, IdentityEdit) and box is not None and box.kind != "character":

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from diffsensei.data.annotation.boxes import AnnotatedBox
-from diffsensei.data.annotation.edits import Edit
+from diffsensei.data.annotation.edits import Edit, first_fault
 from diffsensei.data.annotation.machine_layer import MachineLayer
 from diffsensei.data.annotation.regions import Region, checked_region, edits_between, regions_of
 from diffsensei.data.page_paths import page_id_of
@@ -135,9 +135,7 @@ def read_label_studio(path: Path, machine: MachineLayer) -> list[Edit]:
         try:
             edits += _edits_of(adapter.validate_python(item), machine)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            where = ".".join(map(str, first["loc"])) or "task"
-            raise ValueError(f"{path.name} task {number}, {where}: {first['msg']}") from None
+            raise ValueError(f"{path.name} task {number}, {first_fault(error)}") from None
         except ValueError as error:
             raise ValueError(f"{path.name} task {number}: {error}") from None
     return edits

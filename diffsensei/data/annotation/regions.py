@@ -4,14 +4,25 @@ Tools know text labels where we have ids; a page's labels are one to one with it
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from pydantic import ValidationError
 
 from diffsensei.data.annotation.boxes import AnnotatedBox, Kind, box_id_of
-from diffsensei.data.annotation.edits import MAX_SIDE, AddEdit, Edit, IdentityEdit, MoveEdit, RemoveEdit, Review
+from diffsensei.data.annotation.edits import (
+    MAX_BOXES,
+    MAX_SIDE,
+    AddEdit,
+    Edit,
+    IdentityEdit,
+    MoveEdit,
+    RemoveEdit,
+    Review,
+    first_fault,
+)
 from diffsensei.data.annotation.layers import is_unmoved
 from diffsensei.data.records import Bbox
 
@@ -82,8 +93,27 @@ def edits_between(
     """The edits that lead from a page's machine ``boxes`` to ``regions``, after a `Review` of the page.
 
     ``size`` is (width, height) of the page as the tool had it: boxes it could not show are left alone. A region without
-    a known name is the box of its kind that it covers to a pixel, if there is one, else new.
+    a known name is the box of its kind that it covers to a pixel, if there is one, else new. Raises ValueError (one
+    line) for more boxes than a page can have, and for an annotator or ids that no edit can hold.
     """
+    regions = list(regions)
+    if len(regions) > MAX_BOXES:
+        raise ValueError(f"{len(regions)} boxes on page {page_key!r}; expected at most {MAX_BOXES}")
+    try:
+        return _edits_between(page_key, boxes, regions, size, annotator, ts, adjudicated)
+    except ValidationError as error:
+        raise ValueError(first_fault(error)) from None
+
+
+def _edits_between(
+    page_key: str,
+    boxes: Mapping[str, AnnotatedBox],
+    regions: Sequence[Region],
+    size: tuple[int, int],
+    annotator: str,
+    ts: datetime,
+    adjudicated: bool,
+) -> list[Edit]:
     shown = {region.box_id: region for region in regions_of(boxes, *size)}
     labels = labels_of(boxes.values())
     taken: dict[str, Region] = {}

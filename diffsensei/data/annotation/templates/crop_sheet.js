@@ -45,9 +45,8 @@ function describe(crop) {
 }
 
 function drawCrop(crop) {
-  const tag = element("span", { class: "tag" });
-  if (crop.kind) tag.append(element("b", {}, TYPES[crop.kind]), " · ");
-  tag.append(crop.panel === null ? "no panel" : `panel ${crop.panel}`);
+  const tag = element("span", { class: "tag" }, crop.panel === null ? "no panel" : `panel ${crop.panel}`);
+  if (crop.kind) tag.append(element("b", {}, TYPES[crop.kind]));
   const button = element("button", { type: "button", class: "crop", draggable: "true", "data-box": crop.box_id,
     "aria-label": describe(crop), tabindex: crop.box_id === focused ? "0" : "-1" },
     element("img", { src: crop.image, alt: "", draggable: "false" }), tag);
