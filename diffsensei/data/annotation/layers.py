@@ -109,7 +109,9 @@ def _resolve(
     heads: dict[str, tuple[AnnotatedBox | None, tuple[str, ...]]] = {}
     for edit in decided or edits:
         start = (machine, ())
-        seen = [heads.get(edit.annotator, start), *(head for name, head in heads.items() if name != edit.annotator)]
+        # Their own work, another's, or the machine's once more: a second export replaces the first.
+        own = heads.get(edit.annotator, start)
+        seen = [own, *(head for name, head in heads.items() if name != edit.annotator), start]
         if decided and edit.annotator not in heads:
             # What is decided may have been seen as the machine left it or as one of the annotators did.
             proposals = [_alone(machine, edits, name, ids) for name in dict.fromkeys(e.annotator for e in edits)]
@@ -119,8 +121,8 @@ def _resolve(
             return BoxLayers(page_key, machine, machine, edits, (MACHINE,), f"{edit.annotator} {_stale(edit, machine)}")
         # Who goes on from another's work takes it over: that is a review, not a dispute.
         heads = {name: head for name, head in heads.items() if head is not base}
-        who = tuple(dict.fromkeys((*base[1], edit.annotator)))
-        heads[edit.annotator] = (_applied(edit, base[0], ids), who)
+        names = tuple(dict.fromkeys((*base[1], edit.annotator)))
+        heads[edit.annotator] = (_applied(edit, base[0], ids), names)
     outcomes = [box for box, _ in heads.values()]
     if any(not _alike(box, outcomes[0]) for box in outcomes[1:]):
         who = " and ".join(heads)

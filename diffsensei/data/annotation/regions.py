@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from diffsensei.data.annotation.edits import (
     MAX_BOXES,
     MAX_SIDE,
     AddEdit,
+    CharacterType,
     Edit,
     IdentityEdit,
     MoveEdit,
@@ -28,6 +30,7 @@ from diffsensei.data.records import Bbox
 
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]+|\\s+")
 MAX_LABEL = 100
+_TYPES: Mapping[str, CharacterType] = {"0": 0, "1": 1, "2": 2}
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Region:
     bbox: Bbox
     label: str = ""
     """Of characters, as ``type`` is."""
-    type: int = 0
+    type: CharacterType = 0
 
 
 def labels_of(boxes: Iterable[AnnotatedBox]) -> dict[str, int | str]:
@@ -59,11 +62,11 @@ def regions_of(boxes: Mapping[str, AnnotatedBox], width: int, height: int) -> li
     """The boxes that a tool can show on a page of ``width`` x ``height`` pixels: those with an area inside it."""
     labels = {str(who): label for label, who in labels_of(boxes.values()).items()}
     return [
-        Region(box.box_id, box.kind, box.bbox, labels[str(box.character_id)], box.type)
+        Region(box.box_id, box.kind, box.bbox, labels[str(box.character_id)], _TYPES[str(box.type)])
         if box.kind == "character"
         else Region(box.box_id, box.kind, box.bbox)
         for box in boxes.values()
-        if is_drawable(box.bbox, width, height) and box.type in (0, 1, 2)
+        if is_drawable(box.bbox, width, height) and str(box.type) in _TYPES
     ]
 
 
@@ -132,7 +135,7 @@ def _edits_between(
             new.append(region)
         else:
             taken[match] = region
-    common = {"page_key": page_key, "annotator": annotator, "ts": ts}
+    common: dict[str, Any] = {"page_key": page_key, "annotator": annotator, "ts": ts}
     edits: list[Edit] = [Review(**common)]
     common["adjudicated"] = adjudicated
     for name, before in shown.items():
@@ -150,9 +153,9 @@ def _edits_between(
         repeat = 0
         while (name := box_id_of(page_key, region.kind, region.bbox, repeat)) in boxes:
             repeat += 1
-        who = identity_of(region.label, labels) if region.kind == "character" else None
+        person = identity_of(region.label, labels) if region.kind == "character" else None
         edits.append(
-            AddEdit(**common, box_id=name, kind=region.kind, new_box=region.bbox, new_id=who, type=region.type)
+            AddEdit(**common, box_id=name, kind=region.kind, new_box=region.bbox, new_id=person, type=region.type)
         )
     return edits
 
@@ -180,6 +183,6 @@ def checked_region(box_id: str, kind: str, bbox: Iterable[float], label: str, ty
     label = _UNFIT.sub(" ", label).strip()
     if not label or len(label) > MAX_LABEL + 8:
         raise ValueError(f"character_id {label[:40]!r}; expected 1 to {MAX_LABEL} printable characters")
-    if type_ not in ("0", "1", "2"):
+    if type_ not in _TYPES:
         raise ValueError(f"type {type_[:40]!r}; expected 0 (clean), 1 (vague) or 2 (exaggerated)")
-    return Region(box_id, "character", place, label, int(type_))
+    return Region(box_id, "character", place, label, _TYPES[type_])

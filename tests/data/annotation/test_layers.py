@@ -80,6 +80,12 @@ def test_what_the_annotator_saw_must_be_there(boxes: dict[str, AnnotatedBox], he
         assert told in box.dispute
 
 
+def test_a_second_export_replaces_the_first(boxes: dict[str, AnnotatedBox], hero: AnnotatedBox) -> None:
+    first = [moved(hero, "ann", 40), named(hero, "ann", 0, 3), added(ADDED, "ann", 150)]
+    again = [moved(hero, "ann", 50), named(hero, "ann", 0, 4), added(ADDED, "ann", 160)]
+    assert refine(boxes, *first, *again).final == refine(boxes, *again).final
+
+
 def test_two_who_agree_both_count(boxes: dict[str, AnnotatedBox], hero: AnnotatedBox) -> None:
     box = of(refine(boxes, named(hero, "ann", 0, 1), named(hero, "bob", 0, "1")), hero.box_id)
     assert (box.state, box.by) == ("changed", ("ann", "bob"))
