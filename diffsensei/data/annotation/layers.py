@@ -51,7 +51,7 @@ class BoxLayers:
             return "removed"
         if self.machine is None:
             return "added"
-        return "kept" if self.final == self.machine else "changed"
+        return "kept" if self.final is self.machine or self.final == self.machine else "changed"
 
     @property
     def id_changed(self) -> bool:

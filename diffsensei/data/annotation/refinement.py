@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -21,6 +20,7 @@ from diffsensei.data.records import read_annotations
 from diffsensei.data.tables import BOX, printable
 from diffsensei.progress import Progress
 
+PAGES_PER_WRITE = 512
 _LAYERS = ("machine", "final")
 SCHEMA = pa.schema(
     [
@@ -60,9 +60,11 @@ def refine_annotations(*, annotations: Path, edits: tuple[str, ...], workspace: 
             outside += lost
             raw_pages[index] = {**raw_pages[index], "frames": [frame.model_dump(mode="json") for frame in frames]}
     (output / "annotations.json").write_text(json.dumps(raw_pages))
-    rows = [row for page in refined.values() for row in _rows(page)]
-    table = pa.Table.from_pandas(pd.DataFrame(rows, columns=SCHEMA.names), schema=SCHEMA, preserve_index=False)
-    pq.write_table(table.replace_schema_metadata(None), output / "layers.parquet")
+    with pq.ParquetWriter(output / "layers.parquet", SCHEMA) as writer:
+        pages = list(refined.values())
+        for start in range(0, len(pages), PAGES_PER_WRITE):
+            rows = [row for page in pages[start : start + PAGES_PER_WRITE] for row in _rows(page)]
+            writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
     (output / "edits.jsonl").write_text("".join(f"{edit.model_dump_json(exclude_none=True)}\n" for edit in read))
     disputes = [box for page in refined.values() for box in page.disputes]
     (output / "adjudication.jsonl").write_text("".join(f"{json.dumps(_dispute(box))}\n" for box in disputes))

@@ -25,7 +25,7 @@ from diffsensei.data.annotation.edits import (
     Review,
     first_fault,
 )
-from diffsensei.data.annotation.layers import is_unmoved
+from diffsensei.data.annotation.layers import UNMOVED_PX, is_unmoved
 from diffsensei.data.records import Bbox
 
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]+|\\s+")
@@ -73,14 +73,8 @@ def regions_of(boxes: Mapping[str, AnnotatedBox], width: int, height: int) -> li
 def is_drawable(bbox: Bbox, width: int, height: int) -> bool:
     """Whether a box has an area and lies within a page, up to rounding."""
     x1, y1, x2, y2 = bbox
-    return (
-        bool(np.isfinite(bbox).all())
-        and x1 < x2
-        and y1 < y2
-        and min(x1, y1) >= -1
-        and x2 <= width + 1 >= 1
-        and (y2 <= height + 1)
-    )
+    has_area = bool(np.isfinite(bbox).all()) and x1 < x2 and y1 < y2
+    return has_area and min(x1, y1) >= -UNMOVED_PX and x2 <= width + UNMOVED_PX and y2 <= height + UNMOVED_PX
 
 
 def edits_between(
