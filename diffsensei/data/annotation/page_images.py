@@ -25,8 +25,8 @@ class PageImages:
         """Those of a result of the stage that brings images. Raises OSError when it has no ``halves.parquet``."""
         return cls(read_halves(folder / "halves.parquet"), Objects(folder / "objects"), max_megapixels)
 
-    def read(self, page: PageAnnotation) -> Gray:
-        """The page (H, W) at its annotated width.
+    def read(self, page: PageAnnotation, *, lowest_edge: float = 0.0) -> Gray:
+        """The page (H, W) at its annotated width; ``lowest_edge`` (pixels) of its boxes, where they are known.
 
         Raises `Refusal`: the one its image has already, ``not_downloaded``, ``lost_object``, ``geometry_mismatch``, or
         those of `decode_image`.
@@ -43,4 +43,4 @@ class PageImages:
             except OSError as error:
                 raise Refusal("lost_object", f"{half.sha256[:16]}: {error.strerror}") from None
             images.append(decode_image(data, max_megapixels=self._max_megapixels).gray)
-        return stitch(*fit_widths(images, [source.width for source in page.meta.images], lowest_edge=0.0))
+        return stitch(*fit_widths(images, [source.width for source in page.meta.images], lowest_edge=lowest_edge))
