@@ -1,7 +1,9 @@
 """What the machine decides, not the experiment: where the store is, and how quiet the libraries must be."""
 
+import os
 from pathlib import Path
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -12,6 +14,14 @@ class Settings(BaseSettings):
 
     store: Path = Path(".diffsensei")
     """Folder of the artifact store; relative to the current folder."""
+    limits: Path = Field(default_factory=lambda: _user_state() / "diffsensei" / "limits")
+    """Folder of the limiters that all downloads of this user on this machine share; on a local disk."""
+
+
+def _user_state() -> Path:
+    """Where programs keep what is neither configuration nor cache (XDG base directories)."""
+    named = os.environ.get("XDG_STATE_HOME", "")
+    return Path(named) if os.path.isabs(named) else Path.home() / ".local" / "state"
 
 
 def quiet_environment(offline: bool = False) -> dict[str, str]:

@@ -1,11 +1,14 @@
 """A loopback HTTP server that answers each path with whatever a test wants, however rude."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
+from tests.data.socket_guard import SocketGuard
 
 Answer = Callable[[BaseHTTPRequestHandler, int], None]
 
@@ -18,7 +21,12 @@ class HostileServer:
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
         self.hits: Counter[str] = Counter()
-        self.user_agents: set[str] = set()
+        self.headers: list[dict[str, str]] = []
+        self.posted: list[tuple[str, bytes]] = []
+        self.arrivals: list[float] = []
+        """Monotonic seconds of every request, GET or POST."""
+        self.base = ""
+        """Where it really is."""
         self.routes: dict[str, str] = {}
 
     def url(self, path: str) -> str:
@@ -46,6 +54,14 @@ class HostileServer:
 
 
 @pytest.fixture
+def only_loopback() -> Iterator[SocketGuard]:
+    """Fails the test that tried to reach anything outside."""
+    with SocketGuard() as guard:
+        yield guard
+    assert guard.violations == []
+
+
+@pytest.fixture
 def server() -> Iterator[HostileServer]:
     hostile = HostileServer()
     lock = threading.Lock()
@@ -54,10 +70,18 @@ def server() -> Iterator[HostileServer]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            self._answer()
+
+        def do_POST(self) -> None:
+            hostile.posted.append((self.path, self.rfile.read(int(self.headers.get("Content-Length", "0")))))
+            self._answer()
+
+        def _answer(self) -> None:
             with lock:
                 before = hostile.hits[self.path]
                 hostile.hits[self.path] += 1
-                hostile.user_agents.add(self.headers.get("User-Agent", ""))
+                hostile.arrivals.append(time.monotonic())
+                hostile.headers.append(dict(self.headers))
             try:
                 hostile.answers.get(self.path, hostile.body(b"", status=404))(self, before)
             except (BrokenPipeError, ConnectionResetError):
@@ -70,7 +94,8 @@ def server() -> Iterator[HostileServer]:
     http.daemon_threads = True
     thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    hostile.routes = {hostile.host: f"http://127.0.0.1:{http.server_port}"}
+    hostile.base = f"http://127.0.0.1:{http.server_port}"
+    hostile.routes = {hostile.host: hostile.base}
     yield hostile
     http.shutdown()
     http.server_close()
