@@ -12,6 +12,17 @@ def test_the_store_is_beside_the_caller_unless_the_environment_says_otherwise(mo
     assert Settings().store == Path("/data/store")
 
 
+def test_limiters_are_the_users_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DIFFSENSEI_LIMITS", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert Settings().limits == Path("/state/diffsensei/limits")
+    monkeypatch.setenv("XDG_STATE_HOME", "relative, so void")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert Settings().limits == Path("/home/me/.local/state/diffsensei/limits")
+    monkeypatch.setenv("DIFFSENSEI_LIMITS", "/shared/limits")
+    assert Settings().limits == Path("/shared/limits")
+
+
 def test_children_are_quiet_and_offline_only_when_asked() -> None:
     quiet = quiet_environment()
     assert quiet["DO_NOT_TRACK"] == "1"

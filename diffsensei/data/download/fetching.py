@@ -114,16 +114,18 @@ class ImageFetcher:
                     self._client.stream("GET", target, extensions={"trace": sending.trace}) as response,
                 ):
                     if not response.has_redirect_location:
-                        return await self._body(response, sending)
+                        return await self._reported_body(response, sending)
                     url = str(target.join(response.headers["location"]))
             except (TimeoutError, httpx.TimeoutException):
                 self._report(target, sending)
                 evidence = f"no complete answer in {self._config.timeout_s:g} s"
                 raise Refusal("timeout", evidence, state="missing", transient=True) from None
-            except httpx.RemoteProtocolError:
+            except httpx.RemoteProtocolError as error:
                 self._report(target, sending)
-                evidence = "the connection closed before the announced end"
-                raise Refusal("short_body", evidence, state="missing", transient=True) from None
+                if "peer closed" in str(error) or "disconnected" in str(error):
+                    evidence = "the connection closed before the announced end"
+                    raise Refusal("short_body", evidence, state="missing", transient=True) from None
+                raise Refusal("broken_http", str(error)[:100], state="missing", transient=True) from None
             except httpx.TransportError as error:
                 self._report(target, sending)
                 raise Refusal("unreachable", type(error).__name__, state="missing", transient=True) from None
@@ -131,13 +133,23 @@ class ImageFetcher:
                 raise Refusal("bad_url", "redirected to something that is no url") from None
         raise Refusal("too_many_redirects", f"more than {MAX_REDIRECTS}")
 
-    async def _body(self, response: httpx.Response, sending: "_Sending") -> bytes:
+    async def _reported_body(self, response: httpx.Response, sending: "_Sending") -> bytes:
+        """The checked body of a final answer, whose load the network of volunteers is told of."""
+        try:
+            data = await self._body(response, sending.granted)
+        except Refusal:
+            self._report(response.url, sending)
+            raise
+        cached = response.headers.get("x-cache", "").upper().startswith("HIT")
+        self._report(response.url, sending, num_bytes=len(data), success=True, cached=cached)
+        return data
+
+    async def _body(self, response: httpx.Response, granted: float) -> bytes:
         """The checked body of a final answer; never inflated, never longer than the cap."""
         status = response.status_code
+        if status in MAX_REFUSALS_IN_A_ROW:
+            self._pacer.refused(status, response.headers, granted=granted)
         if status != 200:
-            self._report(response.url, sending)
-            if status in MAX_REFUSALS_IN_A_ROW:
-                self._pacer.refused(status, response.headers, granted=sending.granted)
             _raise_for(status)
         if response.headers.get("content-encoding", "identity") != "identity":
             raise Refusal("encoded_body", response.headers["content-encoding"][:40])
@@ -150,8 +162,6 @@ class ImageFetcher:
             if len(data) > self._config.max_bytes:
                 raise Refusal("too_large", f"more than {self._config.max_bytes} bytes")
         self._pacer.served()
-        cached = response.headers.get("x-cache", "").upper().startswith("HIT")
-        self._report(response.url, sending, num_bytes=len(data), success=True, cached=cached)
         return bytes(data)
 
     def _report(

@@ -1,4 +1,4 @@
-"""One limiter for all downloaders of a machine, as the hosts ask: evenly spaced, slower when told so, shut when shut out.
+"""One limiter for all downloaders of a machine, as hosts ask: evenly spaced, slower when told so, shut when shut out.
 
 Limits count per address, so what was granted, refused and closed is kept in one small file that all processes share.
 """

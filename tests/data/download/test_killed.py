@@ -1,5 +1,6 @@
 """SIGKILL at any moment: the result is that of an uninterrupted download, to the byte, and little is asked twice."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -65,10 +66,8 @@ class Downloads:
         process = int(self._starter.stdout.readline())
         if kill_after_s is not None:
             time.sleep(kill_after_s)
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         return int(self._starter.stdout.readline())
 
     def close(self) -> None:

@@ -169,6 +169,28 @@ def test_the_stage_is_a_function_of_world_and_configuration(tmp_path: Path) -> N
     assert figures["requests"] == 0
 
 
+def test_pages_from_outside_come_from_the_library_when_they_are_there(tmp_path: Path) -> None:
+    """A new run, its workspace empty: not one request, and the output is that of the run that fetched."""
+    world = SyntheticSource(num_series=1, pages_per_series=6, page_height=96, seed=5, defect_rate=0.3)
+    outside = MangaZeroSource(annotations="annotations.json", accept_download=True, contact="me@example.org")
+    for name in ("annotations", "scratch", "library", "new", "output-fetched", "output-linked"):
+        (tmp_path / name).mkdir()
+    collect_annotations(source=world, workspace=tmp_path / "scratch", output=tmp_path / "annotations")
+    for source, workspace, output in ((world, "library", "output-fetched"), (outside, "new", "output-linked")):
+        download_pages(
+            source=source,
+            download=DOWNLOAD,
+            library=tmp_path / "library",
+            limits=tmp_path / "limits",
+            annotations=tmp_path / "annotations",
+            workspace=tmp_path / workspace,
+            output=tmp_path / output,
+        )
+    assert contents(tmp_path / "output-linked") == contents(tmp_path / "output-fetched")
+    assert json.loads((tmp_path / "output-linked/logs/throughput.json").read_text())["requests"] == 0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["progress.json"]
+
+
 def test_a_library_serves_other_annotations(server, tmp_path: Path) -> None:
     """What one annotation file brought is there for another; only what is new is asked for."""
     data = [picture(number) for number in range(4)]
