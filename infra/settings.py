@@ -1,6 +1,7 @@
 """What the machine decides, not the experiment: where the store is, and how quiet the libraries must be."""
 
 import os
+import platform
 from pathlib import Path
 
 from pydantic import Field
@@ -14,8 +15,8 @@ class Settings(BaseSettings):
 
     store: Path = Path(".diffsensei")
     """Folder of the artifact store; relative to the current folder."""
-    limits: Path = Field(default_factory=lambda: _user_state() / "diffsensei" / "limits")
-    """Folder of the limiters that all downloads of this user on this machine share; on a local disk."""
+    limits: Path = Field(default_factory=lambda: _user_state() / "diffsensei" / "limits" / platform.node())
+    """Folder of the limiters that all downloads of this user on this machine share; machines may share a home."""
 
 
 def _user_state() -> Path:

@@ -1,3 +1,4 @@
+import platform
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,10 @@ def test_the_store_is_beside_the_caller_unless_the_environment_says_otherwise(mo
 def test_limiters_are_the_users_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DIFFSENSEI_LIMITS", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    assert Settings().limits == Path("/state/diffsensei/limits")
+    assert Settings().limits == Path("/state/diffsensei/limits") / platform.node()
     monkeypatch.setenv("XDG_STATE_HOME", "relative, so void")
     monkeypatch.setenv("HOME", "/home/me")
-    assert Settings().limits == Path("/home/me/.local/state/diffsensei/limits")
+    assert Settings().limits == Path("/home/me/.local/state/diffsensei/limits") / platform.node()
     monkeypatch.setenv("DIFFSENSEI_LIMITS", "/shared/limits")
     assert Settings().limits == Path("/shared/limits")
 

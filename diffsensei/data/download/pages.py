@@ -133,7 +133,7 @@ def fetch_all(
             journal.append(record)
             known[record.url] = record
             fresh = len(todo) - (len(urls) - len(known))
-            bar.advance(**{"images/s": fresh / max(time.monotonic() - began, 1e-3)})
+            bar.advance(images_per_s=fresh / max(time.monotonic() - began, 1e-3))
 
         fetcher = ImageFetcher(
             download, contact=contact, version=version("diffsensei-pipeline"), limits=limits, routes=routes

@@ -224,7 +224,7 @@ def test_progress_shows_rate_and_time_left(server, tmp_path: Path) -> None:
     fates(server, tmp_path, [f"/{number}" for number in range(3)])
     shown = json.loads((tmp_path / "progress.json").read_text())
     assert (shown["done"], shown["total"], shown["eta_s"]) == (3, 3, 0.0)
-    assert shown["figures"]["images/s"] > 0
+    assert shown["figures"]["images_per_s"] > 0
 
 
 @pytest.mark.parametrize("damage", ["torn", "flipped"])
