@@ -433,6 +433,22 @@ def agreement(
         typer.echo(line)
 
 
+@data.command("retry", epilog="Example: diffsensei data retry --preset paper --reason dead_url_404")
+def retry(
+    reasons: Annotated[
+        list[str] | None, typer.Option("--reason", help="A reason of quarantine, as the report names it. Repeatable.")
+    ] = None,
+    preset: Preset = "paper",
+    overrides: Overrides = None,
+) -> None:
+    """Let the next run download again what failed for a reason; without one, the reasons there are."""
+    config = load_preset(preset, overrides or ())
+    from tasks.retrying import retry_downloads
+
+    for reason, count in retry_downloads(config, reasons or []).items():
+        typer.echo(f"{reason}: {count} to be tried again")
+
+
 @app.command()
 def version() -> None:
     """Versions of this package and of what decides its results."""

@@ -1,8 +1,10 @@
 """What the machine decides, not the experiment: where the store is, and how quiet the libraries must be."""
 
+import os
+import platform
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -15,6 +17,15 @@ class Settings(BaseSettings):
     """Folder of the artifact store; relative to the current folder."""
     caption_api_key: SecretStr | None = None
     """Key of the server that captions panels; it is read where the request is made, and stored nowhere."""
+
+    limits: Path = Field(default_factory=lambda: _user_state() / "diffsensei" / "limits" / platform.node())
+    """Folder of the limiters that all downloads of this user on this machine share; machines may share a home."""
+
+
+def _user_state() -> Path:
+    """Where programs keep what is neither configuration nor cache (XDG base directories)."""
+    named = os.environ.get("XDG_STATE_HOME", "")
+    return Path(named) if os.path.isabs(named) else Path.home() / ".local" / "state"
 
 
 def quiet_environment(offline: bool = False) -> dict[str, str]:

@@ -10,8 +10,8 @@ LabelFormat = Literal["label-studio", "cvat"]
 
 def write_sheets(annotations: Path, output: Path, per: Literal["page", "chapter"], max_megapixels: float) -> list[Path]:
     """Crop sheets of a folder's pages into ``output``. Raises ValueError when there is nothing to show."""
-    from diffsensei.data.annotation.crop_sheet import write_crop_sheets
     from diffsensei.data.annotation.annotated_folder import AnnotatedFolder
+    from diffsensei.data.annotation.crop_sheet import write_crop_sheets
 
     paths = write_crop_sheets(AnnotatedFolder(annotations, max_megapixels=max_megapixels).pages(), output, per=per)
     if not paths:
@@ -23,8 +23,8 @@ def export_labels(
     annotations: Path, output: Path, kind: LabelFormat, image_prefix: str, max_megapixels: float
 ) -> list[Path]:
     """What a drawing tool imports, and the pages' images, into a new or empty folder ``output``."""
-    from diffsensei.data.annotation.label_export import export_pages
     from diffsensei.data.annotation.annotated_folder import AnnotatedFolder
+    from diffsensei.data.annotation.label_export import export_pages
 
     folder = AnnotatedFolder(annotations, max_megapixels=max_megapixels)
     return export_pages(folder, output, kind, image_prefix)

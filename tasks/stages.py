@@ -8,6 +8,7 @@ from pathlib import Path
 from diffsensei.config import ExperimentConfig
 from diffsensei.config.schema import FilesSource, Manga109Source, MangaZeroSource
 from infra.digest import file_digest
+from infra.settings import Settings
 from infra.stage import Resources, Stage
 
 PIXELS = ("numpy", "pillow")
@@ -69,7 +70,9 @@ def _data(config: ExperimentConfig) -> list[Stage]:
             version=1,
             entry="diffsensei.data.download.pages:download_pages",
             config={"source": "data.source", "download": "data.download"},
+            pace={"library": str(library_folder()), "limits": str(Settings().limits.absolute())},
             inputs={"annotations": "annotations"},
+            identity=_retries() if isinstance(source, MangaZeroSource) else {},
         ),
         *annotation,
         Stage(
@@ -134,6 +137,11 @@ def _annotation(config: ExperimentConfig) -> tuple[list[Stage], str]:
         )
         last = "caption"
     return stages, last
+
+
+def library_folder() -> Path:
+    """Where downloaded pages are kept beyond runs: in the store, beside its objects."""
+    return Settings().store.absolute() / "library"
 
 
 def _training(config: ExperimentConfig) -> list[Stage]:
@@ -341,6 +349,13 @@ def _model_identity(field: str, reference: str) -> str:
         return _digest(reference)
     except ValueError as error:
         raise ValueError(f"{field}: {error}") from None
+
+
+def _retries() -> dict[str, str]:
+    """A download is another one once somebody asked to try dead urls again."""
+    from diffsensei.data.download.journal import count_retries
+
+    return {"retries": str(count_retries(library_folder() / "journal.jsonl"))}
 
 
 def _file_identity(path: str) -> str:

@@ -17,10 +17,10 @@ class Objects:
         return self._root / sha256[:2] / sha256
 
     def write(self, data: bytes) -> str:
-        """Store ``data`` durably and return its sha256; does nothing when it is there already."""
+        """Store ``data`` durably and return its sha256; does nothing when it is there already, intact."""
         sha256 = hashlib.sha256(data).hexdigest()
         path = self.path(sha256)
-        if path.exists():
+        if self.is_intact(sha256):
             return sha256
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
@@ -29,6 +29,11 @@ class Objects:
             os.fsync(file.fileno())
         os.replace(file.name, path)
         return sha256
+
+    def remove_partial(self) -> None:
+        """Remove what writers that were killed left behind; only while nobody writes."""
+        for path in self._root.glob("*/*.part"):
+            path.unlink(missing_ok=True)
 
     def is_intact(self, sha256: str) -> bool:
         """Whether the object exists and its bytes still have that digest."""

@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import answers, dialogs, loops, masks
+from tests.benchmarks import answers, dialogs, loops, masks, politeness
 from tests.benchmarks.interleaved import measure
 
 REPEATS = 7
@@ -29,7 +29,10 @@ def main() -> None:
                 f"{ratio.low:.1f} to {ratio.high:.1f}",
                 f"{case.goal:.0f}" if case.goal else "",
             )
-    Console(width=120).print(table)
+    console = Console(width=120)
+    console.print(table)
+    for line in politeness.table():
+        console.print(line)
 
 
 if __name__ == "__main__":

@@ -1,77 +1,22 @@
-"""A loopback HTTP server that answers each path with whatever a test wants, however rude."""
+"""The guard and the server that tests of the downloader share."""
 
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 
 import pytest
 
-Answer = Callable[[BaseHTTPRequestHandler, int], None]
+from tests.data.hostile_server import HostileServer, hostile_server
+from tests.data.socket_guard import SocketGuard
 
 
-class HostileServer:
-    """Answers by path. An answer is called with the request and how many requests for its path came before."""
-
-    host = "pages.test.invalid"
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Answer] = {}
-        self.hits: Counter[str] = Counter()
-        self.user_agents: set[str] = set()
-        self.routes: dict[str, str] = {}
-
-    def url(self, path: str) -> str:
-        return f"https://{self.host}{path}"
-
-    @staticmethod
-    def body(data: bytes, *, status: int = 200, **headers: str) -> Answer:
-        """``data`` with an honest length unless ``headers`` (underscores for hyphens) say otherwise."""
-
-        def answer(request: BaseHTTPRequestHandler, _: int) -> None:
-            request.send_response(status)
-            fields = {"Content-Length": str(len(data))}
-            fields |= {name.replace("_", "-"): text for name, text in headers.items()}
-            for name, text in fields.items():
-                request.send_header(name, text)
-            request.end_headers()
-            request.wfile.write(data)
-
-        return answer
-
-    @staticmethod
-    def in_turn(*answers: Answer) -> Answer:
-        """The first answer to the first request, and so on; the last one for ever."""
-        return lambda request, before: answers[min(before, len(answers) - 1)](request, before)
+@pytest.fixture
+def only_loopback() -> Iterator[SocketGuard]:
+    """Fails the test that tried to reach anything outside."""
+    with SocketGuard() as guard:
+        yield guard
+    assert guard.violations == []
 
 
 @pytest.fixture
 def server() -> Iterator[HostileServer]:
-    hostile = HostileServer()
-    lock = threading.Lock()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            with lock:
-                before = hostile.hits[self.path]
-                hostile.hits[self.path] += 1
-                hostile.user_agents.add(self.headers.get("User-Agent", ""))
-            try:
-                hostile.answers.get(self.path, hostile.body(b"", status=404))(self, before)
-            except (BrokenPipeError, ConnectionResetError):
-                self.close_connection = True
-
-        def log_message(self, *_: object) -> None:
-            """Stay silent."""
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    hostile.routes = {hostile.host: f"http://127.0.0.1:{http.server_port}"}
-    yield hostile
-    http.shutdown()
-    http.server_close()
-    thread.join()
+    with hostile_server() as hostile:
+        yield hostile

@@ -35,6 +35,8 @@ def _invoke(*arguments: str) -> tuple[int, str, str]:
         (("generate", __file__, "--output", "out", "--checkpoint", "/dev"), "/dev holds no pipeline"),
         (("generate", __file__, "-o", "out.png", "--character", "mika"), "expected NAME=FILE, got 'mika'"),
         (("data", "cast", "-o", "cast", "--preset", "paper"), "only a synthetic world has a cast"),
+        (("data", "retry", "--reason", "timeout"), "nothing was downloaded into"),
+        (("data", "retry", "--preset", "tiny"), "data.source.kind is synthetic"),
         (("report",), "diffsensei run full-pipeline"),
         (("data", "preview", "--set", 'data.source={"kind": "mangazero", "annotations": "a.json"}'), "synthetic"),
     ],

@@ -1,3 +1,4 @@
+import platform
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,17 @@ def test_a_key_is_read_from_the_environment_and_not_shown(monkeypatch: pytest.Mo
     assert key is not None
     assert key.get_secret_value() == "secret"
     assert "secret" not in f"{Settings()!r} {Settings()} {Settings().model_dump_json()}"
+
+
+def test_limiters_are_the_users_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DIFFSENSEI_LIMITS", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert Settings().limits == Path("/state/diffsensei/limits") / platform.node()
+    monkeypatch.setenv("XDG_STATE_HOME", "relative, so void")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert Settings().limits == Path("/home/me/.local/state/diffsensei/limits") / platform.node()
+    monkeypatch.setenv("DIFFSENSEI_LIMITS", "/shared/limits")
+    assert Settings().limits == Path("/shared/limits")
 
 
 def test_children_are_quiet_and_offline_only_when_asked() -> None:

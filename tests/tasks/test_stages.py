@@ -13,11 +13,15 @@ import pytest
 from pydantic import TypeAdapter
 
 from diffsensei.config import ExperimentConfig, load_preset
+from diffsensei.data.download.journal import Journal
+from diffsensei.data.halves import Half
+from diffsensei.data.refusal import Refusal
 from infra.plan import Action, Plan, make_plan
 from infra.stage import Stage, ingredients, stage_key
 from infra.stage_folder import Done
 from infra.store import Store
-from tasks.stages import COMPUTE, pipeline_stages
+from tasks.retrying import retry_downloads
+from tasks.stages import COMPUTE, library_folder, pipeline_stages
 
 WITHOUT_WEIGHTS = [
     *(f"model.foundations.{name}=none" for name in ("vae", "text_encoder", "text_encoder_2", "llm")),
@@ -134,6 +138,32 @@ def test_the_annotation_file_counts_by_its_content(tmp_path: Path) -> None:
     before = identity()
     (tmp_path / "annotations.json").write_text("[{}]")
     assert identity() != before
+
+
+def test_a_wish_to_try_again_is_another_download_and_where_pages_lie_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "annotations.json").write_text("[]")
+    source = f'data.source={{"kind": "mangazero", "annotations": "{tmp_path}/annotations.json"}}'
+    config = load_preset("tiny", [*WITHOUT_WEIGHTS, source])
+
+    def key(store: str) -> str:
+        monkeypatch.setenv("DIFFSENSEI_STORE", str(tmp_path / store))
+        monkeypatch.setenv("DIFFSENSEI_LIMITS", str(tmp_path / store / "limits"))
+        (stage,) = (stage for stage in pipeline_stages(config) if stage.name == "download")
+        assert stage.pace == {"library": f"{tmp_path}/{store}/library", "limits": f"{tmp_path}/{store}/limits"}
+        return stage_key(stage, stage.values(config.model_dump(mode="json")), {"annotations": "0" * 64})
+
+    before = key("one")
+    assert key("other") == before
+    library = library_folder()
+    library.mkdir(parents=True)
+    with Journal(library / "journal.jsonl") as journal:
+        journal.append(Half.refused("https://h/1", Refusal("dead_url_404", "", state="missing")))
+    assert key("other") == before
+    assert retry_downloads(config, ["dead_url_404"]) == {"dead_url_404": 1}
+    assert key("other") != before
+    assert key("one") == before
 
 
 # ---------------------------------------------------------------- what a change sets in motion

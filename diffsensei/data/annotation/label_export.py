@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Literal
 
+from diffsensei.data.annotation.annotated_folder import AnnotatedFolder
 from diffsensei.data.annotation.boxes import AnnotatedBox
 from diffsensei.data.annotation.cvat import LABELS, write_cvat
 from diffsensei.data.annotation.label_studio import LABELING_CONFIG, task_of
-from diffsensei.data.annotation.annotated_folder import AnnotatedFolder
 from diffsensei.data.images import encode_png
 from diffsensei.data.page_paths import page_id_of
 

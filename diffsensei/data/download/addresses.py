@@ -5,6 +5,7 @@ Annotation files come from the internet, so their urls could name a machine insi
 
 import asyncio
 import ipaddress
+import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -15,6 +16,8 @@ from diffsensei.data.refusal import Refusal
 Resolver = Callable[[str], Awaitable[Sequence[str]]]
 
 MAX_URL_LENGTH = 2048
+AUTHORITY = re.compile(r"[a-z]+://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?:[/?#]|$)", re.ASCII | re.IGNORECASE)
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 async def resolve_host(host: str) -> Sequence[str]:
@@ -34,6 +37,9 @@ def check_url(url: str, *, allowed_hosts: Sequence[str], routes: Mapping[str, st
     """
     if len(url) > MAX_URL_LENGTH or any(ord(character) <= 32 or ord(character) == 127 for character in url):
         raise Refusal("bad_url", repr(url[:80]))
+    # Before it is parsed: parsers disagree on what a host in other scripts, or with a %2f in it, comes down to.
+    if AUTHORITY.match(url) is None:
+        raise Refusal("bad_url", f"expected https://host/path, came {url[:80]!r}")
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError):
@@ -50,10 +56,17 @@ def require_public(host: str, addresses: Sequence[str]) -> str:
     """The first of ``addresses`` if all are on the public internet; raises `Refusal` ``private_address`` otherwise."""
     for text in addresses:
         address = ipaddress.ip_address(text.partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None) or address
-        if not mapped.is_global or mapped.is_multicast:
+        reached = _carried(address) if isinstance(address, ipaddress.IPv6Address) else address
+        if not reached.is_global or reached.is_multicast:
             raise Refusal("private_address", f"{host} is at {text}")
     return addresses[0]
+
+
+def _carried(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IPv4 address that an IPv6 address leads to (mapped, 6to4, NAT64), else itself."""
+    if address in NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
 
 
 class PinnedTransport(httpx.AsyncBaseTransport):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from diffsensei.config.schema import DataSource, DownloadConfig, MangaZeroSource
+from diffsensei.data.download.chapters import chapters_by_url
 from diffsensei.data.download.fetching import ImageFetcher
 from diffsensei.data.download.journal import Journal
 from diffsensei.data.halves import Half, write_halves
@@ -35,31 +36,58 @@ NAMED_DIGEST = re.compile(r"/[^/]*?-([0-9a-f]{64})\.[A-Za-z]+$")
 
 
 def download_pages(
-    *, source: DataSource, download: DownloadConfig, annotations: Path, workspace: Path, output: Path
+    *,
+    source: DataSource,
+    download: DownloadConfig,
+    library: Path,
+    limits: Path,
+    annotations: Path,
+    workspace: Path,
+    output: Path,
 ) -> None:
     """Stage: fetch url1 and url2 of every readable page of ``annotations/annotations.json``.
 
     Writes ``objects/<aa>/<sha256>`` (verified original bytes), ``rejected/`` (bytes that failed a check),
     ``halves.parquet`` (one row per distinct url) and a copy of the annotations. An interrupted run goes on where
-    it stopped. Raises ValueError when downloading was not agreed to, or the host shuts us out.
+    it stopped; what is in ``library`` (a folder that outlives runs) is not fetched again. ``limits`` holds the limiters
+    that all downloaders of the machine share. The synthetic world has both in its workspace.
+
+    Raises ValueError when downloading was not agreed to, or the host shuts us out.
     """
     contact = _contact(source)
-    urls = page_urls(read_annotations(annotations / "annotations.json"))
+    raw_pages = read_annotations(annotations / "annotations.json")
+    urls = page_urls(raw_pages)
+    if not isinstance(source, MangaZeroSource):
+        library, limits = workspace, workspace / "limits"
     began = time.monotonic()
     with _routes(source, annotations) as routes:
-        records, requests = fetch_all(urls, download=download, contact=contact, workspace=workspace, routes=routes)
-    for state, name in (("ok", "objects"), ("quarantined", "rejected")):
-        kept, target = Objects(workspace / name), Objects(output / name)
-        for record in records:
-            if record.state == state and record.sha256:
-                kept.link_to(target, record.sha256)
-    write_halves(records, output / "halves.parquet")
+        records, requests = fetch_all(
+            urls,
+            download=download,
+            contact=contact,
+            library=library,
+            limits=limits,
+            progress=workspace / "progress.json",
+            routes=routes,
+            chapters=chapters_by_url(raw_pages),
+        )
+    write_fetched(records, library=library, output=output)
     shutil.copyfile(annotations / "annotations.json", output / "annotations.json")
     elapsed_s = time.monotonic() - began
     logs = output / "logs"
     logs.mkdir()
     figures = {"urls": len(urls), "requests": requests, "elapsed_s": elapsed_s, "urls_per_s": len(urls) / elapsed_s}
     (logs / "throughput.json").write_text(json.dumps(figures))
+
+
+def write_fetched(records: list[Half], *, library: Path, output: Path) -> None:
+    """``output/halves.parquet`` and, linked from ``library``, the ``objects/`` and ``rejected/`` it names."""
+    for state, name in (("ok", "objects"), ("quarantined", "rejected")):
+        kept, target = Objects(library / name), Objects(output / name)
+        for record in records:
+            if record.state == state and record.sha256:
+                kept.link_to(target, record.sha256)
+    write_halves(records, output / "halves.parquet")
 
 
 def page_urls(raw_pages: Iterable[Any]) -> list[str]:
@@ -76,36 +104,59 @@ def page_urls(raw_pages: Iterable[Any]) -> list[str]:
 
 
 def fetch_all(
-    urls: list[str], *, download: DownloadConfig, contact: str, workspace: Path, routes: Mapping[str, str]
+    urls: list[str],
+    *,
+    download: DownloadConfig,
+    contact: str,
+    library: Path,
+    limits: Path,
+    progress: Path,
+    routes: Mapping[str, str],
+    chapters: Mapping[str, str],
 ) -> tuple[list[Half], int]:
-    """The fate of each of ``urls``, in order, and how many requests it took; objects and journal in ``workspace``."""
-    intake = _Intake(Objects(workspace / "objects"), Objects(workspace / "rejected"), download.max_megapixels)
-    with Journal(workspace / "journal.jsonl") as journal:
-        known = {url: record for url, record in journal.read().items() if intake.still_holds(record)}
+    """The fate of each of ``urls``, in order, and how many requests it took; objects and journal are in ``library``.
+
+    ``progress`` is the file a bar is drawn from, ``chapters`` the chapter ids that are known, by url.
+    """
+    library.mkdir(parents=True, exist_ok=True)
+    intake = _Intake(Objects(library / "objects"), Objects(library / "rejected"), download.max_megapixels)
+    with Journal(library / "journal.jsonl") as journal:
+        journaled = journal.read()
+        intake.objects.remove_partial()
+        intake.rejected.remove_partial()
+        known = {url: journaled[url] for url in urls if url in journaled and intake.still_holds(journaled[url])}
         todo = [url for url in urls if url not in known]
-        progress = Progress(
-            workspace / "progress.json", "download pages", len(urls), unit="images", start=len(urls) - len(todo)
-        )
+        bar = Progress(progress, "download pages", len(urls), unit="images", start=len(urls) - len(todo))
+        began = time.monotonic()
 
         def note(record: Half) -> None:
             journal.append(record)
             known[record.url] = record
-            progress.advance()
+            fresh = len(todo) - (len(urls) - len(known))
+            bar.advance(images_per_s=fresh / max(time.monotonic() - began, 1e-3))
 
-        fetcher = ImageFetcher(download, contact=contact, version=version("diffsensei-pipeline"), routes=routes)
-        asyncio.run(_fetch(todo, fetcher, intake, note, num_connections=download.max_connections))
+        fetcher = ImageFetcher(
+            download, contact=contact, version=version("diffsensei-pipeline"), limits=limits, routes=routes
+        )
+        asyncio.run(_fetch(todo, fetcher, intake, note, chapters, num_connections=download.max_connections))
     return [known[url] for url in urls], fetcher.requests
 
 
 async def _fetch(
-    urls: Iterable[str], fetcher: ImageFetcher, intake: "_Intake", note: Callable[[Half], None], *, num_connections: int
+    urls: Iterable[str],
+    fetcher: ImageFetcher,
+    intake: "_Intake",
+    note: Callable[[Half], None],
+    chapters: Mapping[str, str],
+    *,
+    num_connections: int,
 ) -> None:
     """Fetch ``urls`` over ``num_connections`` at a time and ``note`` the fate of each as it is known."""
     remaining = iter(urls)
 
     async def connection() -> None:
         for url in remaining:
-            note(await intake.take(url, fetcher))
+            note(await intake.take(url, fetcher, chapters.get(url)))
 
     async with fetcher:
         connections = [asyncio.create_task(connection()) for _ in range(num_connections)]
@@ -127,13 +178,14 @@ class _Intake:
 
     def still_holds(self, record: Half) -> bool:
         """Whether a record of an earlier attempt needs no new request."""
-        return not record.transient and (record.state != "ok" or self.objects.is_intact(record.sha256))
+        kept = self.objects if record.state == "ok" else self.rejected
+        return not record.transient and (not record.sha256 or kept.is_intact(record.sha256))
 
-    async def take(self, url: str, fetcher: ImageFetcher) -> Half:
+    async def take(self, url: str, fetcher: ImageFetcher, chapter: str | None) -> Half:
         """Fetch ``url`` and judge what comes."""
         for attempt in range(1, CONTENT_TRIES + 1):
             try:
-                data = await fetcher.fetch(url)
+                data = await fetcher.fetch(url, chapter)
             except Refusal as refusal:
                 return Half.refused(url, refusal)
             try:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from diffsensei.data.annotation import crop_sheet
+from diffsensei.data.annotation.annotated_folder import AnnotatedFolder
 from diffsensei.data.annotation.crop_sheet import sheet_page, write_crop_sheets
 from diffsensei.data.annotation.edits import IdentityEdit, RemoveEdit, Review, read_edits
 from diffsensei.data.annotation.layers import refine_page
 from diffsensei.data.annotation.machine_layer import MachineLayer
-from diffsensei.data.annotation.annotated_folder import AnnotatedFolder
 from diffsensei.data.records import PageAnnotation
 
 Open = Callable[[Path], Any]

@@ -61,6 +61,7 @@ def test_allowed_spellings() -> None:
     "address",
     [
         *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),
+        *("64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:a00:1::1"),
         *("::1", "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "224.0.0.1", "255.255.255.255"),
     ],
 )
@@ -73,6 +74,7 @@ def test_private_addresses(address: str) -> None:
 
 def test_public_addresses() -> None:
     assert require_public("host", ["93.184.216.34", "2606:2800:220:1::1"]) == "93.184.216.34"
+    assert require_public("host", ["64:ff9b::5db8:d822"]) == "64:ff9b::5db8:d822", "a network that has only IPv6"
 
 
 def test_second_dns_answer_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
 """The fetcher against a hostile server: each rudeness ends in a typed refusal within its deadline."""
 
 import asyncio
+import tempfile
 import time
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
 
@@ -27,12 +29,15 @@ def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "BACKOFF_S", 0.01)
 
 
-def fetch(server, path: str, download: DownloadConfig = DOWNLOAD) -> bytes:
+def fetch(server, path: str, download: DownloadConfig = DOWNLOAD, limits: Path | None = None) -> bytes:
     async def run() -> bytes:
-        async with ImageFetcher(download, contact="+me@example.org", version="1", routes=server.routes) as fetcher:
+        async with ImageFetcher(
+            download, contact="+me@example.org", version="1", limits=limits or Path(fresh), routes=server.routes
+        ) as fetcher:
             return await fetcher.fetch(server.url(path))
 
-    return asyncio.run(run())
+    with tempfile.TemporaryDirectory() as fresh:
+        return asyncio.run(run())
 
 
 def refusal(server, path: str, download: DownloadConfig = DOWNLOAD) -> Refusal:
@@ -71,7 +76,9 @@ def hang_up(request: BaseHTTPRequestHandler, _: int) -> None:
 def test_body_and_manners(server) -> None:
     server.answers["/a"] = server.body(b"image")
     assert fetch(server, "/a") == b"image"
-    assert server.user_agents == {"diffsensei-pipeline/1 (+me@example.org)"}
+    (headers,) = server.headers
+    assert headers["user-agent"] == "diffsensei-pipeline/1 (+me@example.org)"
+    assert not {"via", "authorization", "cookie", "referer"} & {name.lower() for name in headers}
 
 
 @pytest.mark.parametrize("status", [404, 410, 451])
@@ -162,7 +169,7 @@ def test_allowed_redirect_is_followed(server) -> None:
     assert fetch(server, "/a") == b"ok"
 
 
-def test_redirect_to_a_private_address_by_name(server) -> None:
+def test_redirect_to_a_private_address_by_name(server, tmp_path: Path) -> None:
     """An allowed host that resolves to a private address: nothing is sent."""
     server.answers["/a"] = server.body(b"", status=302, Location="https://inside.mangadex.org/a.png")
 
@@ -172,7 +179,9 @@ def test_redirect_to_a_private_address_by_name(server) -> None:
 
     async def run() -> None:
         routes = server.routes
-        async with ImageFetcher(DOWNLOAD, contact="x", version="1", routes=routes, resolve=inside) as fetcher:
+        async with ImageFetcher(
+            DOWNLOAD, contact="x", version="1", limits=tmp_path, routes=routes, resolve=inside
+        ) as fetcher:
             await fetcher.fetch(server.url("/a"))
 
     with pytest.raises(Refusal, match="private_address"):

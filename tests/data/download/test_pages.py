@@ -2,11 +2,6 @@
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +11,7 @@ import pytest
 
 from diffsensei.config.schema import DownloadConfig, MangaZeroSource, SyntheticSource
 from diffsensei.data.download import fetching
+from diffsensei.data.download.journal import Journal
 from diffsensei.data.download.pages import download_pages, fetch_all, page_urls
 from diffsensei.data.images import encode_png
 from diffsensei.data.sources.annotations import collect_annotations
@@ -46,7 +42,16 @@ def named(data: bytes, number: int = 1) -> str:
 
 def fates(server, workspace: Path, paths: list[str], download: DownloadConfig = DOWNLOAD) -> tuple[dict, int]:
     urls = [path if path.startswith("https:") else server.url(path) for path in paths]
-    records, requests = fetch_all(urls, download=download, contact="x", workspace=workspace, routes=server.routes)
+    records, requests = fetch_all(
+        urls,
+        download=download,
+        contact="x",
+        library=workspace,
+        limits=workspace / "limits",
+        progress=workspace / "progress.json",
+        routes=server.routes,
+        chapters={},
+    )
     assert [record.url for record in records] == urls
     return dict(zip(paths, records, strict=True)), requests
 
@@ -124,6 +129,8 @@ def test_consent_and_contact_come_first(tmp_path: Path) -> None:
             download_pages(
                 source=source.replaced(**changes),
                 download=DOWNLOAD,
+                library=tmp_path,
+                limits=tmp_path,
                 annotations=tmp_path,
                 workspace=tmp_path,
                 output=tmp_path,
@@ -131,66 +138,112 @@ def test_consent_and_contact_come_first(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-SLOW_DOWNLOAD = """
-import json, sys
-from pathlib import Path
-from diffsensei.config.schema import DownloadConfig, SyntheticSource
-from diffsensei.data.download.pages import download_pages
-arguments = json.loads(sys.argv[1])
-download_pages(source=SyntheticSource(**arguments["source"]), download=DownloadConfig(**arguments["download"]),
-               **{name: Path(arguments[name]) for name in ("annotations", "workspace", "output")})
-"""
-
-
-def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
-    """SIGKILL in the middle: nothing journaled is fetched again, and the result is the same to the byte."""
-    source = SyntheticSource(num_series=1, pages_per_series=8, page_height=96, seed=5, defect_rate=0.3)
-    names = ("annotations", "workspace", "output", "workspace-whole", "output-whole", "scratch")
-    folders = {name: tmp_path / name for name in names}
-    for folder in folders.values():
-        folder.mkdir()
-    collect_annotations(source=source, workspace=folders["scratch"], output=folders["annotations"])
-    slow = DOWNLOAD.replaced(requests_per_s=4.0)
-    arguments = {
-        "source": source.model_dump(),
-        "download": slow.model_dump(),
-        **{name: str(folders[name]) for name in ("annotations", "workspace", "output")},
-    }
-    journal = folders["workspace"] / "journal.jsonl"
-    process = subprocess.Popen([sys.executable, "-c", SLOW_DOWNLOAD, json.dumps(arguments)])
-    deadline = time.monotonic() + 60
-    while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    acknowledged = journal.read_bytes().count(b"\n")
-    assert not (folders["output"] / "halves.parquet").exists()
-
-    for suffix in ("", "-whole"):
+def test_the_stage_is_a_function_of_world_and_configuration(tmp_path: Path) -> None:
+    """The synthetic world over its own loopback server: the same bytes whether or not anything was there before."""
+    source = SyntheticSource(num_series=1, pages_per_series=6, page_height=96, seed=5, defect_rate=0.3)
+    for name in ("annotations", "scratch", "first", "again"):
+        (tmp_path / name).mkdir()
+    collect_annotations(source=source, workspace=tmp_path / "scratch", output=tmp_path / "annotations")
+    folders = []
+    for workspace, output in (("first", "output-first"), ("first", "output-resumed"), ("again", "output-again")):
+        (tmp_path / output).mkdir()
         download_pages(
             source=source,
             download=DOWNLOAD,
-            annotations=folders["annotations"],
-            workspace=folders[f"workspace{suffix}"],
-            output=folders[f"output{suffix}"],
+            library=tmp_path / "library",
+            limits=tmp_path / "limits",
+            annotations=tmp_path / "annotations",
+            workspace=tmp_path / workspace,
+            output=tmp_path / output,
         )
-    resumed, whole = (
-        json.loads((folders[name] / "logs/throughput.json").read_text()) for name in ("output", "output-whole")
-    )
-    assert resumed["requests"] <= whole["requests"] - acknowledged
-    files = [
-        {
-            str(path.relative_to(folders[name])): path.read_bytes()
-            for path in folders[name].rglob("*")
-            if path.is_file() and "logs" not in path.parts
-        }
-        for name in ("output", "output-whole")
-    ]
-    assert files[0] == files[1]
-    halves = pd.read_parquet(folders["output"] / "halves.parquet")
-    assert len(halves) == resumed["urls"] >= 12
+        folders.append(contents(tmp_path / output))
+    assert folders[0] == folders[1] == folders[2]
+    assert not (tmp_path / "library").exists(), "a world of one's own is kept apart from what was downloaded"
+    assert not (tmp_path / "limits").exists()
+    halves = pd.read_parquet(tmp_path / "output-first/halves.parquet")
+    assert len(halves) >= 10
     for row in halves[halves["state"] == "ok"].itertuples():
-        content = (folders["output"] / "objects" / row.sha256[:2] / row.sha256).read_bytes()
+        content = (tmp_path / "output-first/objects" / row.sha256[:2] / row.sha256).read_bytes()
         assert hashlib.sha256(content).hexdigest() == row.sha256
+    figures = json.loads((tmp_path / "output-resumed/logs/throughput.json").read_text())
+    assert figures["requests"] == 0
+
+
+def test_pages_from_outside_come_from_the_library_when_they_are_there(tmp_path: Path) -> None:
+    """A new run, its workspace empty: not one request, and the output is that of the run that fetched."""
+    world = SyntheticSource(num_series=1, pages_per_series=6, page_height=96, seed=5, defect_rate=0.3)
+    outside = MangaZeroSource(annotations="annotations.json", accept_download=True, contact="me@example.org")
+    for name in ("annotations", "scratch", "library", "new", "output-fetched", "output-linked"):
+        (tmp_path / name).mkdir()
+    collect_annotations(source=world, workspace=tmp_path / "scratch", output=tmp_path / "annotations")
+    for source, workspace, output in ((world, "library", "output-fetched"), (outside, "new", "output-linked")):
+        download_pages(
+            source=source,
+            download=DOWNLOAD,
+            library=tmp_path / "library",
+            limits=tmp_path / "limits",
+            annotations=tmp_path / "annotations",
+            workspace=tmp_path / workspace,
+            output=tmp_path / output,
+        )
+    assert contents(tmp_path / "output-linked") == contents(tmp_path / "output-fetched")
+    assert json.loads((tmp_path / "output-linked/logs/throughput.json").read_text())["requests"] == 0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["progress.json"]
+
+
+def test_a_library_serves_other_annotations(server, tmp_path: Path) -> None:
+    """What one annotation file brought is there for another; only what is new is asked for."""
+    data = [picture(number) for number in range(4)]
+    server.answers |= {named(one): server.body(one) for one in data}
+    fates(server, tmp_path, [named(one) for one in data[:3]])
+    found, requests = fates(server, tmp_path, [named(one) for one in reversed(data)])
+    assert requests == 1
+    assert all(record.state == "ok" for record in found.values())
+
+
+def test_damaged_objects_are_replaced_and_leftovers_removed(server, tmp_path: Path) -> None:
+    data = picture(1)
+    server.answers[named(data)] = server.body(data)
+    found, _ = fates(server, tmp_path, [named(data)])
+    sha256 = found[named(data)].sha256
+    (tmp_path / "objects" / sha256[:2] / sha256).write_bytes(b"bit rot")
+    (tmp_path / "objects" / sha256[:2] / "tmpkilled.part").write_bytes(b"half")
+    fates(server, tmp_path, [named(data)])
+    assert contents(tmp_path / "objects") == {f"{sha256[:2]}/{sha256}": data}
+
+
+def test_two_downloaders_of_one_library(server, tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.jsonl"), pytest.raises(ValueError, match="another download") as caught:
+        fates(server, tmp_path, ["/a"])
+    assert "\n" not in str(caught.value)
+    assert not server.hits
+
+
+def test_progress_shows_rate_and_time_left(server, tmp_path: Path) -> None:
+    server.answers |= {f"/{number}": server.body(picture(number)) for number in range(3)}
+    fates(server, tmp_path, [f"/{number}" for number in range(3)])
+    shown = json.loads((tmp_path / "progress.json").read_text())
+    assert (shown["done"], shown["total"], shown["eta_s"]) == (3, 3, 0.0)
+    assert shown["figures"]["images_per_s"] > 0
+
+
+@pytest.mark.parametrize("damage", ["torn", "flipped"])
+def test_a_damaged_journal_costs_only_what_it_lost(server, tmp_path: Path, damage: str) -> None:
+    data = [picture(number) for number in range(4)]
+    paths = [named(one) for one in data]
+    server.answers |= {named(one): server.body(one) for one in data}
+    whole, _ = fates(server, tmp_path, paths)
+    journal = tmp_path / "journal.jsonl"
+    content = journal.read_bytes()
+    journal.write_bytes(content[:-20] if damage == "torn" else content.replace(b'"ok"', b'"o\x6a"', 1))
+    again, requests = fates(server, tmp_path, paths)
+    assert (again, requests) == (whole, 1)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below ``folder`` but its logs."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and "logs" not in path.relative_to(folder).parts
+    }
