@@ -75,7 +75,7 @@ class Archive:
         for number, member in enumerate(sorted(self._members, key=lambda m: natural_key(m.filename)), start=1):
             if member.is_dir():
                 continue
-            if is_system_file(member.filename) and ".." not in PurePosixPath(member.filename).parts:
+            if is_system_file(member.filename):
                 skipped["hidden or system file"] += 1
                 continue
             try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffsensei.config.schema import FilesSource
+from diffsensei.data.page_paths import series_of
 from diffsensei.data.records import OneFile, PageAnnotation
 from diffsensei.data.refusal import Refusal
 from diffsensei.data.sources.archives import Archive
@@ -23,22 +24,20 @@ PDF_DPI = 300
 def collect_files(source: FilesSource, output: Path) -> None:
     """Write ``annotations.json``, a page without frames for every image, and ``skipped.json``, counts of other files.
 
-    Sizes are 0 until the images are decoded. Raises ValueError (one line) for a path that cannot be read, and when
-    there is no image at all.
+    Sizes are 0 until the images are decoded. Raises ValueError (one line) for a path that cannot be read or
+    holds no image.
     """
     pages: list[dict[str, Any]] = []
     skipped: Counter[str] = Counter()
-    for path in map(Path, source.paths):
-        before = len(pages)
-        with open_files([path], source.pdf_dpi, skipped) as offered:
-            for image in offered:
-                meta = OneFile(file=image.name, width=0, height=0)
-                page = PageAnnotation(image_path=image.name, frames=(), meta=meta)
-                pages.append(page.model_dump(mode="json"))
-        if len(pages) == before:
-            raise ValueError(
-                f"{path} holds no image; expected JPEG, PNG or WebP files, found {dict(skipped) or 'none'}"
-            )
+    paths = [Path(path) for path in source.paths]
+    with open_files(paths, source.pdf_dpi, skipped) as offered:
+        for image in offered:
+            meta = OneFile(file=image.name, width=0, height=0)
+            pages.append(PageAnnotation(image_path=image.name, frames=(), meta=meta).model_dump(mode="json"))
+    found = {series_of(page["image_path"]) for page in pages}
+    for path in paths:
+        if _series_name(path) not in found:
+            raise ValueError(f"{path} holds no image; expected JPEG, PNG or WebP files in it")
     (output / "annotations.json").write_text(json.dumps(pages))
     (output / "skipped.json").write_text(json.dumps(dict(sorted(skipped.items()))))
 
@@ -85,8 +84,8 @@ def _offer(path: Path, pdf_dpi: int, skipped: Counter[str]) -> Iterator[Offered]
         yield from offer_pdf(path, pdf_dpi)
     else:
         raise ValueError(
-            f"{path} is neither a ZIP or CBZ archive nor a PDF (it starts with {head[:8]!r}); expected one of them or a "
-            "folder: RAR, 7z and tar archives must be packed as ZIP"
+            f"{path} is neither a ZIP or CBZ archive nor a PDF (it starts with {head[:8]!r}); expected one of them or "
+            "a folder: RAR, 7z and tar archives must be packed as ZIP"
         )
 
 

@@ -77,6 +77,7 @@ def bring(
             journal.append(fates[url])
             brought += 1
             progress.advance(images_per_s=round(brought / max(time.monotonic() - began, 1e-9), 2))
+        progress.advance(len(wanted) - len(fates))
     return fates
 
 

@@ -46,7 +46,9 @@ def acceptable_name(name: str) -> str:
 
 def is_system_file(name: str) -> bool:
     """Hidden files, and what file managers and comic readers leave behind: no pages."""
-    return any(part.startswith(".") or part.casefold() in SYSTEM_NAMES for part in PurePosixPath(name).parts)
+    parts = PurePosixPath(name).parts
+    hidden = any(part.startswith(".") and not part.startswith("..") for part in parts)
+    return hidden or any(part.casefold() in SYSTEM_NAMES for part in parts)
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:

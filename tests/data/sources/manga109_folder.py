@@ -1,6 +1,7 @@
 """A tiny Manga109 folder as published, drawn by the synthetic world; its annotations are known to the pixel."""
 
 import io
+import itertools
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
@@ -12,10 +13,11 @@ from diffsensei.data.synthetic.page import draw_page
 
 WORLD = SyntheticSource(num_series=2, pages_per_series=3, page_height=120, seed=5)
 TITLES = ("ARMS", "YumeNoKayoiji")
+_IDS = itertools.count()
 
 
 def write_manga109(root: Path, world: SyntheticSource = WORLD) -> dict[str, PageAnnotation]:
-    """Write ``books.txt``, ``images/`` and ``annotations/`` into ``root``; what was drawn, by ``<title>/<index>.jpg``."""
+    """Write ``books.txt``, ``images/`` and ``annotations/`` into ``root``; what was drawn, by image."""
     drawn_pages = {}
     (root / "annotations").mkdir(parents=True)
     (root / "books.txt").write_text("".join(f"{title}\n" for title in TITLES))
@@ -48,11 +50,11 @@ def write_manga109(root: Path, world: SyntheticSource = WORLD) -> dict[str, Page
     return drawn_pages
 
 
-def mark(tag: str, box, character: str = "", text: str = "", _ids=iter(range(10**9))) -> str:
+def mark(tag: str, box, character: str = "", text: str = "") -> str:
     """One element of the XML."""
     corners = " ".join(f'{name}="{round(v)}"' for name, v in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True))
     person = f" character={quoteattr(character)}" if character else ""
-    return f'<{tag} id="{next(_ids):08x}" {corners}{person}>{text}</{tag}>'
+    return f'<{tag} id="{next(_IDS):08x}" {corners}{person}>{text}</{tag}>'
 
 
 def jpeg(image) -> bytes:

@@ -26,12 +26,12 @@ def write_pdf(objects: list[bytes], trailer: bytes = b"", *, root: int = 1) -> b
 
 
 def drawn_pdf(
-    *, size: tuple[float, float] = (72, 36), num_pages: int = 1, catalog: bytes = b"", trailer: bytes = b""
+    *, size: tuple[int, int] = (72, 36), num_pages: int = 1, catalog: bytes = b"", trailer: bytes = b""
 ) -> bytes:
     """``num_pages`` equal pages of ``size`` points with a black left half."""
     pages = b" ".join(b"%d 0 R" % (4 + index) for index in range(num_pages))
-    content = b"0 g 0 0 %g %g re f" % (size[0] / 2, size[1])
-    page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %g %g] /Contents 3 0 R >>" % size
+    content = b"0 g 0 0 %d %d re f" % (size[0] // 2, size[1])
+    page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %d %d] /Contents 3 0 R >>" % size
     return write_pdf(
         [
             b"<< /Type /Catalog /Pages 2 0 R %s >>" % catalog,
