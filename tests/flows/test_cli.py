@@ -35,6 +35,8 @@ def _invoke(*arguments: str) -> tuple[int, str, str]:
         (("generate", __file__, "--output", "out", "--checkpoint", "/dev"), "/dev holds no pipeline"),
         (("generate", __file__, "-o", "out.png", "--character", "mika"), "expected NAME=FILE, got 'mika'"),
         (("data", "cast", "-o", "cast", "--preset", "paper"), "only a synthetic world has a cast"),
+        (("data", "coverage", "--min-pages-share", "0.5"), "run `diffsensei run ingest`"),
+        (("data", "hashes", "-o", "hashes.json"), "run `diffsensei run ingest`"),
         (("report",), "diffsensei run full-pipeline"),
         (("data", "preview", "--set", 'data.source={"kind": "mangazero", "annotations": "a.json"}'), "synthetic"),
     ],
