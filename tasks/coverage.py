@@ -44,7 +44,7 @@ def print_coverage(coverage: Coverage) -> None:
 def _table(labels: Sequence[str], rows: Sequence[Mapping[str, object]]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in labels:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name != "series")
     for name in COUNTS:
         table.add_column(name, justify="right")
     for row in rows:

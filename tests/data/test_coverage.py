@@ -45,6 +45,7 @@ def ingested(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_nothing_is_counted_twice_or_lost(ingested: Path) -> None:
     found = read_coverage(ingested / "download", ingested / "validate", ingested / "panels")
     counts = json.loads((ingested / "validate" / "counts.json").read_text())
@@ -60,6 +61,7 @@ def test_nothing_is_counted_twice_or_lost(ingested: Path) -> None:
         assert sum(row[what] for row in found.rows) == found.totals["all"][what]
 
 
+@pytest.mark.slow
 def test_the_split_is_told_once_it_is_made(ingested: Path) -> None:
     found = read_coverage(ingested / "download", ingested / "validate", ingested / "panels")
     split = json.loads((ingested / "panels" / "split.json").read_text())

@@ -73,7 +73,7 @@ class Archive:
         """The images in natural order of their names; ``skipped`` counts the members that are no pages, by why."""
         seen: set[str] = set()
         for number, member in enumerate(sorted(self._members, key=lambda m: natural_key(m.filename)), start=1):
-            if member.is_dir():
+            if member.filename.endswith("/"):
                 continue
             if is_system_file(member.filename):
                 skipped["hidden or system file"] += 1

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +55,7 @@ def open_files(paths: Sequence[Path], pdf_dpi: int, skipped: Counter[str]) -> It
     if not paths:
         raise ValueError("data.source.paths is empty; expected at least one folder, CBZ or ZIP archive or PDF")
 
-    def offered() -> Iterator[Offered]:
+    def offered() -> Generator[Offered, None, None]:
         for name, path in zip(series, paths, strict=True):
             for image in _offer(path, pdf_dpi, skipped):
                 yield replace(image, name=f"{name}/{image.name}")

@@ -92,7 +92,8 @@ def _encoding(text: str) -> str:
 
 
 def _page(element: ElementTree.Element) -> MarkedPage:
-    page = MarkedPage(*(int(_number(element, name)) for name in ("index", "width", "height")))
+    index, width, height = (int(_number(element, name)) for name in ("index", "width", "height"))
+    page = MarkedPage(index, width, height)
     try:
         for child in element:
             if child.tag in LISTS:

@@ -50,7 +50,7 @@ def match_images(
         output / "matching.parquet", index=False
     )
     used = {verdict.piece.file for verdict in verdicts if verdict.piece is not None}
-    states = Counter(verdict.state for verdict in verdicts)
+    states: Counter[str] = Counter(verdict.state for verdict in verdicts)
     summary = {
         "urls": len(verdicts),
         **{state: states[state] for state in CATEGORIES},

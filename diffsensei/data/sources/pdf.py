@@ -1,8 +1,10 @@
 """PDFs as pages: a scan keeps its own pixels, anything else is drawn; all of it in a limited process of its own."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,14 +60,20 @@ def run_renderer(path: Path, *arguments: str, max_output: int) -> tuple[dict[str
     long.
     """
     command = [sys.executable, "-I", pdf_renderer.__file__, str(path.resolve()), *arguments]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, env={})
-    except subprocess.TimeoutExpired:
-        raise Refusal("pdf_timeout", f"{path.name}: no answer within {TIMEOUT_S:g} s") from None
-    line, _, body = done.stdout.partition(b"\n")
-    if done.returncode != 0 or len(body) > max_output:
-        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:120]
-        raise Refusal("pdf_limit", f"{path.name}: the renderer ended with {done.returncode} {last}".strip())
+    # Files, not pipes: the limit on file size then bounds what the process can make us hold.
+    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as complaint:
+        try:
+            code = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=answer, stderr=complaint, timeout=TIMEOUT_S, env={}
+            ).returncode
+        except subprocess.TimeoutExpired:
+            raise Refusal("pdf_timeout", f"{path.name}: no answer within {TIMEOUT_S:g} s") from None
+        if code != 0 or answer.seek(0, os.SEEK_END) > max_output:
+            complaint.seek(0)
+            last = complaint.read(100_000).decode(errors="replace").strip().rpartition("\n")[2][:120]
+            raise Refusal("pdf_limit", f"{path.name}: the renderer ended with {code} {last}".strip())
+        answer.seek(0)
+        line, _, body = answer.read().partition(b"\n")
     header = json.loads(line)
     if "reason" in header:
         raise Refusal(header["reason"], f"{path.name}: {header['evidence']}")

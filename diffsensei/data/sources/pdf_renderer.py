@@ -16,6 +16,7 @@ from typing import Any
 
 MEMORY_BYTES = 2 * 2**30
 CPU_S = 60
+OUTPUT_BYTES = 128 * 2**20
 FULL_PAGE = 0.95
 """Share of both page edges from which on an image is the page."""
 
@@ -24,7 +25,7 @@ def main(arguments: list[str]) -> None:
     """Answer on stdout."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (OUTPUT_BYTES, OUTPUT_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     import pypdfium2
 

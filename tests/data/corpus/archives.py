@@ -232,6 +232,7 @@ ENTRIES: tuple[Entry, ...] = (
     archive("member with a drive letter", "bad_path", lambda: _member("C:/evil.png")),
     archive("member at home", "bad_path", lambda: _member("~/evil.png")),
     archive("member with a NUL", "bad_path", _with_nul),
+    archive("member without a name", "bad_path", lambda: _member("")),
     archive("member with a control character", "bad_path", lambda: _member("a\x1b[2J.png")),
     archive("member with an endless name", "bad_path", lambda: _member("a" * 5000 + ".png")),
     archive("symbolic link", "link_member", lambda: _member("a.png", mode=stat.S_IFLNK | 0o777, data=b"/etc/passwd")),

@@ -94,6 +94,7 @@ images.import_images(source=FilesSource(paths=(sys.argv[1],)), download=tiny().d
 """
 
 
+@pytest.mark.slow
 def test_a_killed_import_goes_on_where_it_stopped(tmp_path: Path) -> None:
     source = series(tmp_path, 6)
     killed, whole = stage(source, tmp_path, "killed"), stage(source, tmp_path, "whole")

@@ -58,7 +58,11 @@ def test_what_is_too_much_is_refused(tmp_path: Path, limit: int, size: tuple[int
 def test_a_renderer_that_hangs_or_dies_costs_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "renderer.py"
     monkeypatch.setattr(pdf.pdf_renderer, "__file__", str(script))
-    for body, reason in (("import time; time.sleep(60)", "pdf_timeout"), ("import os; os.abort()", "pdf_limit")):
+    for body, reason in (
+        ("import time; time.sleep(60)", "pdf_timeout"),
+        ("import os; os.abort()", "pdf_limit"),
+        ("print('x' * 200)", "pdf_limit"),
+    ):
         script.write_text(body)
         monkeypatch.setattr(pdf, "TIMEOUT_S", 0.5)
         with pytest.raises(Refusal) as caught:
