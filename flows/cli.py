@@ -18,6 +18,7 @@ from flows.catalog import FLOWS, FlowEntry, find_flow
 
 USER_ERROR = 2
 STAGE_FAILED = 1
+BELOW_THRESHOLD = 3
 INTERRUPTED = 130
 VALUE_WIDTH = 72
 FOUNDATION_PARAMETERS = ("only", "steps_scale")
@@ -59,7 +60,7 @@ app = typer.Typer(
     help="Customised manga generation as a pipeline: data, training, benchmark, release, report.",
     epilog="Examples: diffsensei run full-pipeline --preset tiny   |   diffsensei plan --set training.stage2.steps=200",
 )
-data = typer.Typer(no_args_is_help=True, help="Look at the embedded data set.")
+data = typer.Typer(no_args_is_help=True, help="Look at the data: what there is, and the embedded world.")
 app.add_typer(data, name="data")
 imports = typer.Typer(no_args_is_help=True, help="Convert weights of the original DiffSensei.")
 app.add_typer(imports, name="import")
@@ -340,6 +341,53 @@ def preview(
 
     preview_world(source, output, pages)
     typer.echo(str(output))
+
+
+Share = Annotated[float, typer.Option(min=0.0, max=1.0, help="Least accepted share; below it the exit code is 3.")]
+
+
+@data.command("coverage", epilog="Example: diffsensei data coverage --preset paper --min-pages-share 0.5")
+def coverage(
+    preset: Preset = "tiny",
+    overrides: Overrides = None,
+    min_pages_share: Share = 0.0,
+    min_panels_share: Share = 0.0,
+    min_held_out_share: Share = 0.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """What of the data there is: pages, panels, characters, dialogs per series, split and reason.
+
+    Reads what `diffsensei run ingest` left in the store; starts nothing and needs no GPU.
+    """
+    config = load_preset(preset, overrides or ())
+    from tasks.coverage import print_coverage, shortfalls
+    from tasks.data_results import find_coverage
+    from tasks.publication import open_store
+
+    found = find_coverage(config, open_store())
+    if as_json:
+        typer.echo(found.model_dump_json(indent=1))
+    else:
+        print_coverage(found)
+    minimums = {"pages": min_pages_share, "panels": min_panels_share, "held_out": min_held_out_share}
+    short = shortfalls(found, minimums)
+    if short:
+        _fail("; ".join(short), BELOW_THRESHOLD)
+
+
+@data.command("hashes", epilog="Example: diffsensei data hashes -o hashes.json")
+def hashes(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the list (JSON) goes.")],
+    preset: Preset = "tiny",
+    overrides: Overrides = None,
+) -> None:
+    """Digests and perceptual hashes of the images that were downloaded: by them others match their own files."""
+    config = load_preset(preset, overrides or ())
+    from tasks.data_results import export_hash_list
+    from tasks.publication import open_store
+
+    count = export_hash_list(config, open_store(), output)
+    typer.echo(f"{output}: {count} images")
 
 
 @data.command("cast", epilog="Example: diffsensei data cast --series 2 -o cast")

@@ -33,6 +33,8 @@ class MangaZeroSource(Config):
     """Path of the annotation JSON (a list of pages)."""
     images: tuple[str, ...] = ()
     """Folders, CBZ or ZIP archives and PDFs of one's own, matched to the annotations before anything is downloaded."""
+    hash_list: str = ""
+    """JSON of sha256 and perceptual hash by url, as `diffsensei data hashes` writes it; helps to match files."""
     accept_download: bool = False
     """Downloading from outside is opt-in: set true only with the right to fetch these pages."""
     contact: str = ""
@@ -59,6 +61,8 @@ class FilesSource(Config):
     kind: Literal["files"] = "files"
     paths: tuple[str, ...]
     """Each is a series, called by its name; subfolders are chapters."""
+    pdf_dpi: Annotated[int, Field(ge=36, le=1200)] = 300
+    """Resolution at which pages of PDFs are drawn that are more than one scanned image."""
 
 
 DataSource = Annotated[SyntheticSource | MangaZeroSource | Manga109Source | FilesSource, Field(discriminator="kind")]

@@ -37,6 +37,8 @@ def _invoke(*arguments: str) -> tuple[int, str, str]:
         (("data", "cast", "-o", "cast", "--preset", "paper"), "only a synthetic world has a cast"),
         (("data", "retry", "--reason", "timeout"), "nothing was downloaded into"),
         (("data", "retry", "--preset", "tiny"), "data.source.kind is synthetic"),
+        (("data", "coverage", "--min-pages-share", "0.5"), "run `diffsensei run ingest`"),
+        (("data", "hashes", "-o", "hashes.json"), "run `diffsensei run ingest`"),
         (("report",), "diffsensei run full-pipeline"),
         (("data", "preview", "--set", 'data.source={"kind": "mangazero", "annotations": "a.json"}'), "synthetic"),
     ],
