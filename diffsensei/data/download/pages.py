@@ -6,10 +6,9 @@ Every url ends in a state and a reason; dead urls are the normal case, so nothin
 import asyncio
 import hashlib
 import json
-import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,13 +25,14 @@ from diffsensei.data.objects import Objects
 from diffsensei.data.page_paths import check_image_path
 from diffsensei.data.records import parse_page, read_annotations
 from diffsensei.data.refusal import Refusal
+from diffsensei.data.sources.hash_list import NAMED_DIGEST
+from diffsensei.data.sources.matched_images import match_images
 from diffsensei.data.synthetic.page import SYNTHETIC_HOST
 from diffsensei.data.synthetic.server import serve
 from diffsensei.progress import Progress
 
 CONTENT_TRIES = 2
 """Downloads of a url whose bytes are wrong: once more, as hosts serve a wrong image now and then."""
-NAMED_DIGEST = re.compile(r"/[^/]*?-([0-9a-f]{64})\.[A-Za-z]+$")
 
 
 def download_pages(
@@ -45,7 +45,10 @@ def download_pages(
     workspace: Path,
     output: Path,
 ) -> None:
-    """Stage: fetch url1 and url2 of every readable page of ``annotations/annotations.json``.
+    """Stage: bring url1 and url2 of every readable page of ``annotations/annotations.json``.
+
+    Files of one's own come first, where ``source.images`` names any (`match_images`, whose tables are written too); the
+    rest is fetched, or missing where downloading was not agreed to.
 
     Writes ``objects/<aa>/<sha256>`` (verified original bytes), ``rejected/`` (bytes that failed a check),
     ``halves.parquet`` (one row per distinct url) and a copy of the annotations. An interrupted run goes on where
@@ -54,9 +57,17 @@ def download_pages(
 
     Raises ValueError when downloading was not agreed to, or the host shuts us out.
     """
-    contact = _contact(source)
+    only_own = isinstance(source, MangaZeroSource) and bool(source.images) and not source.accept_download
+    contact = "" if only_own else _contact(source)
     raw_pages = read_annotations(annotations / "annotations.json")
-    urls = page_urls(raw_pages)
+    matched = _own_images(source, download, annotations, workspace, output)
+    urls = [url for url in page_urls(raw_pages) if url not in matched]
+    if only_own:
+        absent = Refusal("not_matched", "no file of one's own is this image", state="missing")
+        missing = [Half.refused(url, absent) for url in urls]
+        write_fetched(missing, library=library, output=output, matched=list(matched.values()))
+        shutil.copyfile(annotations / "annotations.json", output / "annotations.json")
+        return
     if not isinstance(source, MangaZeroSource):
         library, limits = workspace, workspace / "limits"
     began = time.monotonic()
@@ -71,7 +82,7 @@ def download_pages(
             routes=routes,
             chapters=chapters_by_url(raw_pages),
         )
-    write_fetched(records, library=library, output=output)
+    write_fetched(records, library=library, output=output, matched=list(matched.values()))
     shutil.copyfile(annotations / "annotations.json", output / "annotations.json")
     elapsed_s = time.monotonic() - began
     logs = output / "logs"
@@ -80,14 +91,17 @@ def download_pages(
     (logs / "throughput.json").write_text(json.dumps(figures))
 
 
-def write_fetched(records: list[Half], *, library: Path, output: Path) -> None:
-    """``output/halves.parquet`` and, linked from ``library``, the ``objects/`` and ``rejected/`` it names."""
+def write_fetched(records: list[Half], *, library: Path, output: Path, matched: Sequence[Half] = ()) -> None:
+    """``output/halves.parquet`` and, linked from ``library``, the ``objects/`` and ``rejected/`` of ``records``.
+
+    The objects of ``matched`` are there already.
+    """
     for state, name in (("ok", "objects"), ("quarantined", "rejected")):
         kept, target = Objects(library / name), Objects(output / name)
         for record in records:
             if record.state == state and record.sha256:
                 kept.link_to(target, record.sha256)
-    write_halves(records, output / "halves.parquet")
+    write_halves([*matched, *records], output / "halves.parquet")
 
 
 def page_urls(raw_pages: Iterable[Any]) -> list[str]:
@@ -205,6 +219,18 @@ class _Intake:
         self.objects.write(data)
         height, width = image.gray.shape
         return Half(url=url, state="ok", sha256=sha256, width=width, height=height)
+
+
+def _own_images(
+    source: DataSource, download: DownloadConfig, annotations: Path, workspace: Path, output: Path
+) -> dict[str, Half]:
+    """Records by url of what a person's own files hold."""
+    if not isinstance(source, MangaZeroSource) or not source.images:
+        return {}
+    place = workspace / "matching"
+    place.mkdir(parents=True, exist_ok=True)
+    records = match_images(source=source, download=download, annotations=annotations, workspace=place, output=output)
+    return {record.url: record for record in records}
 
 
 def _contact(source: DataSource) -> str:

@@ -247,3 +247,31 @@ def contents(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file() and "logs" not in path.relative_to(folder).parts
     }
+
+
+def test_ones_own_files_come_first_and_nothing_is_fetched_without_consent(tmp_path: Path) -> None:
+    own, absent = picture(1), picture(2)
+    urls = [f"https://uploads.mangadex.org{named(data, number)}" for number, data in enumerate((own, absent), 1)]
+    meta = {"url1": urls[0], "url2": urls[1], "width1": 16, "width2": 16}
+    page = {"image_path": "a/1.png", "frames": [], "meta": meta}
+    folders = {name: tmp_path / name for name in ("annotations", "mine", "workspace", "output")}
+    for folder in folders.values():
+        folder.mkdir()
+    (folders["annotations"] / "annotations.json").write_text(json.dumps([page]))
+    (folders["mine"] / "scan.png").write_bytes(own)
+    download_pages(
+        source=MangaZeroSource(annotations="a.json", images=(str(folders["mine"]),)),
+        download=DOWNLOAD,
+        library=tmp_path / "library",
+        limits=tmp_path / "limits",
+        annotations=folders["annotations"],
+        workspace=folders["workspace"],
+        output=folders["output"],
+    )
+    halves = pd.read_parquet(folders["output"] / "halves.parquet").set_index("url")
+    assert halves["state"].to_dict() == {urls[0]: "ok", urls[1]: "missing"}
+    assert halves.loc[urls[1], "reason"] == "not_matched"
+    digest = hashlib.sha256(own).hexdigest()
+    assert (folders["output"] / "objects" / digest[:2] / digest).read_bytes() == own
+    assert (folders["output"] / "matching.parquet").is_file()
+    assert not (tmp_path / "library").exists()
