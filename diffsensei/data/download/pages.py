@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from diffsensei.config.schema import DataSource, DownloadConfig, MangaZeroSource
+from diffsensei.data.annotation_file import iterate_annotations
 from diffsensei.data.download.fetching import ImageFetcher
 from diffsensei.data.download.journal import Journal
 from diffsensei.data.halves import Half, write_halves
 from diffsensei.data.images import decode_image
 from diffsensei.data.objects import Objects
 from diffsensei.data.page_paths import check_image_path
-from diffsensei.data.records import parse_page, read_annotations
+from diffsensei.data.records import parse_page
 from diffsensei.data.refusal import Refusal
 from diffsensei.data.synthetic.page import SYNTHETIC_HOST
 from diffsensei.data.synthetic.server import serve
@@ -44,7 +45,7 @@ def download_pages(
     it stopped. Raises ValueError when downloading was not agreed to, or the host shuts us out.
     """
     contact = _contact(source)
-    urls = page_urls(read_annotations(annotations / "annotations.json"))
+    urls = page_urls(iterate_annotations(annotations / "annotations.json"))
     began = time.monotonic()
     with _routes(source, annotations) as routes:
         records, requests = fetch_all(urls, download=download, contact=contact, workspace=workspace, routes=routes)

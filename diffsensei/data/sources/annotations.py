@@ -5,7 +5,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from diffsensei.config.schema import DataSource, SyntheticSource
-from diffsensei.data.records import read_annotations
+from diffsensei.data.annotation_file import iterate_annotations
 from diffsensei.data.synthetic.world import draw_world
 from diffsensei.progress import Progress
 
@@ -22,6 +22,6 @@ def collect_annotations(*, source: DataSource, workspace: Path, output: Path, ex
         draw_world(source, output, progress, executor)
         return
     path = Path(source.annotations)
-    if not read_annotations(path):
+    if not any(True for _ in iterate_annotations(path)):
         raise ValueError(f"annotation file {path} is an empty list; expected at least one page")
     shutil.copyfile(path, output / "annotations.json")

@@ -12,7 +12,7 @@ from diffsensei.data.synthetic.ink import Image
 from diffsensei.seeding import numpy_stream
 
 Level = Literal["page", "panel", "character", "dialog"]
-Verdict = Literal["missing", "quarantined", "warning"]
+Verdict = Literal["missing", "removed", "quarantined", "warning"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Served:
 
 
 _KINDS = (
-    Defect("dead_url", "page", "missing"),
+    Defect("dead_url", "page", "removed"),
     Defect("truncated_image", "page", "quarantined"),
     Defect("wrong_image", "page", "quarantined"),
     Defect("not_an_image", "page", "quarantined"),

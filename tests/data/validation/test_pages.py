@@ -139,7 +139,8 @@ def test_counts_add_up(ingested: Ingested) -> None:
         "box": boxes,
     }
     for level in counts.values():
-        assert level["input"] == level["ok"] + level["quarantined"] + level["missing"]
+        assert level["input"] == sum(level[state] for state in ("ok", "quarantined", "missing", "removed"))
+        assert level.pop("missing") == 0  # the world is whole but for what was taken down
         assert min(level.values()) > 0
     assert counts["panel"]["ok"] == len(ingested.table("panels"))
     assert counts["page"]["ok"] == len(ingested.table("pages"))
