@@ -70,16 +70,22 @@ def _data(config: ExperimentConfig) -> list[Stage]:
         ),
         Stage(
             name="validate",
-            version=1,
+            version=2,
             entry="diffsensei.data.validation.pages:validate_pages",
-            config={"validation": "data.validation", "download": "data.download"},
+            config={
+                "validation": "data.validation",
+                "download": "data.download",
+                "buckets": "data.buckets",
+                **_foundations("text_encoder"),
+            },
             inputs={"download_dir": "download"},
             resources=dask,
-            packages=PIXELS,
+            identity=_identity(config, "text_encoder") | _validation_files(config),
+            packages=(*PIXELS, "great-expectations", "transformers"),
         ),
         Stage(
             name="panels",
-            version=1,
+            version=2,
             entry="diffsensei.data.panels.cutting:cut_panels",
             config={"split": "data.split"},
             inputs={"validated": "validate"},
@@ -286,6 +292,15 @@ def _digest(*references: str) -> str:
     from diffsensei.foundations.locations import foundation_digest
 
     return foundation_digest(references)
+
+
+def _validation_files(config: ExperimentConfig) -> dict[str, str]:
+    """Files beside the data that the checks read: what they hold, not where they lie, decides the result."""
+    files = {name: getattr(config.data.validation, name) for name in ("waivers", "compare_with")}
+    for name, path in files.items():
+        if path and not Path(path).is_file():
+            raise ValueError(f"data.validation.{name}: expected a JSON file, {path!r} does not exist")
+    return {name: file_digest(Path(path)) for name, path in files.items() if path}
 
 
 def _file_identity(path: str) -> str:

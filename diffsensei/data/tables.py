@@ -174,7 +174,7 @@ def measure_boxes(table: pd.DataFrame, pages: pd.DataFrame, *, tolerance_px: flo
     Boxes that overshoot by at most ``tolerance_px`` are clamped to the page first; the measure keeps what it was.
     Rows with a box that is not finite have NaN measures. ``pages`` has page_id, height and width.
     """
-    table = table.copy()
+    table = table.reset_index(drop=True)
     size = table[["page_id"]].merge(pages[["page_id", "width", "height"]], how="left", on="page_id", validate="m:1")
     limits = np.tile(size[["width", "height"]].to_numpy(dtype=np.float64), 2)
     boxes = boxes_of(table).copy()

@@ -107,7 +107,9 @@ def load_text_encoder(reference: str, dtype: torch.dtype = torch.float32) -> Tex
 
 def load_tokenizer(reference: str) -> PreTrainedTokenizerBase:
     """The tokenizer of `load_text_encoder` alone, without the model's weights."""
-    return _tokenizer(CLIPTokenizer, resolve(reference))
+    location = resolve(reference)
+    _read_config(location)  # without a model beside it, a folder of that name is something else
+    return _tokenizer(CLIPTokenizer, location)
 
 
 def load_clip_image_encoder(reference: str, dtype: torch.dtype = torch.float32) -> ImageEncoder:

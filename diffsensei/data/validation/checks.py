@@ -98,7 +98,6 @@ def _unlike(regex: str) -> Expectation:
 
 
 _ABSENT = Expectation("ExpectColumnValuesToBeNull")
-_NOT_EMPTY = Expectation("ExpectColumnValueLengthsToBeBetween", {"min_value": 1})
 _BOX = ("x1", "y1", "x2", "y2")
 _stop = partial(Check, "quarantine")
 _judge = partial(Check, "quarantine", waivable=True)
@@ -145,7 +144,7 @@ def panel_checks(config: ValidationConfig) -> list[Check]:
     return [
         *_box_checks("panel", config),
         _judge("D7", "panel_too_small", f"shorter edge of at least {side} px", "shorter_side", _at_least(side), _BOX),
-        _stop("D12", "empty_caption", "caption is not empty", "stripped_caption", _NOT_EMPTY, ("caption",)),
+        _stop("D12", "empty_caption", "caption is not empty", "caption_letters", _at_least(1), ("caption",)),
         _stop("D12", "control_characters", "caption is plain text", control, _at_most(0), ("caption",)),
         _judge("D12", "refusal_caption", "caption is no refusal", "caption", _unlike(REFUSAL_TEXT)),
         _stop(
@@ -214,7 +213,7 @@ def run_checks(table: pd.DataFrame, checks: Sequence[Check], name: str) -> tuple
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
-    rows = table.reset_index(drop=True)
+    rows = table[sorted({check.column for check in checks})].reset_index(drop=True)
     rows["row"] = range(len(rows))
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)

@@ -3,7 +3,7 @@
 Characters and dialogs are judged in accepted panels only; nothing here looks at a pixel.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ CaptionTokens = Callable[[Sequence[str]], tuple[list[int], int]]
 
 def judge_contents(
     pages: pd.DataFrame,
-    tables: Mapping[str, pd.DataFrame],
+    tables: dict[str, pd.DataFrame],
     validation: ValidationConfig,
     ledger: Ledger,
     *,
@@ -34,17 +34,17 @@ def judge_contents(
 ) -> dict[str, pd.DataFrame]:
     """Accepted ``panels``, ``characters`` and ``dialogs`` of the accepted ``pages``, boxes clamped to their page.
 
-    Without ``buckets`` no enlargement is judged, without ``count_tokens`` no caption's length.
+    ``tables`` is emptied on the way, as two copies of the largest are a gigabyte. Without ``buckets`` no enlargement is
+    judged, without ``count_tokens`` no caption's length.
     """
-    measured = {
-        name: measure_boxes(
-            table[table["page_id"].isin(pages["page_id"])].reset_index(drop=True),
-            pages,
-            tolerance_px=validation.box_tolerance_px,
-        )
-        for name, table in tables.items()
-    }
-    panels = _with_panel_measures(measured["panels"], measured["dialogs"])
+    margin = validation.box_tolerance_px
+
+    def measured(name: str) -> pd.DataFrame:
+        table = tables.pop(name)
+        return measure_boxes(table[table["page_id"].isin(pages["page_id"])], pages, tolerance_px=margin)
+
+    dialogs = measured("dialogs")
+    panels = _with_panel_measures(measured("panels"), dialogs)
     panels["upscale"] = _upscale(panels, buckets) if buckets is not None else np.nan
     panels["caption_tokens"], panels["truncated_tokens"] = _tokens(panels["caption"], count_tokens)
     panels = ledger.judge("panels", "panel", panels, panel_checks(validation), panels["panel_id"].tolist())
@@ -53,7 +53,7 @@ def judge_contents(
         ("characters", "c", character_checks(validation)),
         ("dialogs", "d", dialog_checks(validation)),
     ):
-        table = measured.pop(name)
+        table = dialogs if name == "dialogs" else measured(name)
         boxes = table[table["panel_id"].isin(panels["panel_id"])].reset_index(drop=True)
         boxes["share_inside"] = share_inside_panel(boxes, panels)
         boxes["num_panels"], boxes["num_boxes"] = 0, 0
@@ -65,9 +65,10 @@ def judge_contents(
 
 
 def _with_panel_measures(panels: pd.DataFrame, dialogs: pd.DataFrame) -> pd.DataFrame:
-    panels["stripped_caption"] = panels["caption"].str.strip()
+    panels["caption_letters"] = panels["caption"].str.strip().str.len()
     panels["caption_characters"] = panels["caption"].str.len()
-    uses = panels.groupby("caption")["caption"].transform("size")
+    codes, distinct = pd.factorize(panels["caption"])
+    uses = np.bincount(codes, minlength=len(distinct))[codes]
     panels["caption_share"] = np.where(uses > MIN_COMMON_CAPTION, uses / max(len(panels), 1), 0.0)
     size = area(boxes_of(panels))
     covered = share_inside_panel(dialogs, panels) * area(boxes_of(dialogs))

@@ -60,7 +60,7 @@ def set_aside(
                 "num_boxes": int(row["num_boxes"]),
             }
         )
-    accepted = table.drop(index=table.index[sorted(verdicts)]).reset_index(drop=True)
+    accepted = table.drop(index=table.index[sorted(verdicts)]).reset_index(drop=True) if verdicts else table
     return accepted, rows
 
 
