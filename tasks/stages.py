@@ -39,7 +39,7 @@ def pipeline_stages(config: ExperimentConfig) -> list[Stage]:
     )
     report = Stage(
         name="report",
-        version=1,
+        version=2,
         entry="reports.site:build_report",
         config={"config": ""},
         inputs={stage.name: stage.name for stage in [*stages, provenance]},

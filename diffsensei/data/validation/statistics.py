@@ -40,6 +40,7 @@ def _distribution(values: ArrayLike, name: str) -> dict[str, Any]:
         "count": len(known),
         "mean": round(float(known.mean()), 4) if len(known) else None,
         "quantiles": np.quantile(known, QUANTILES).round(2).tolist() if len(known) else [],
+        "edges": list(EDGES[name]),
         "histogram": counts.tolist(),
     }
 
@@ -98,7 +99,7 @@ def compare_statistics(before: Mapping[str, Any], after: Mapping[str, Any], conf
     drifts = []
     for name, new in after["distributions"].items():
         old = before["distributions"].get(name)
-        if old and old["count"] and new["count"] and len(old["histogram"]) == len(new["histogram"]):
+        if old and old["count"] and new["count"] and old["edges"] == new["edges"]:
             distance = population_stability(old["histogram"], new["histogram"])
             drifts.append(_drift(name, distance, new["mean"], old["mean"], config))
     names = sorted(before["series"].keys() | after["series"].keys())

@@ -24,6 +24,8 @@ from diffsensei.data.synthetic.defects import DEFECTS
 from diffsensei.data.validation import ledger
 from diffsensei.data.validation.pages import validate_pages
 
+pytestmark = pytest.mark.slow
+
 SOURCE = SyntheticSource(num_series=2, pages_per_series=44, page_height=192, seed=1482, defect_rate=0.8)
 """With this seed every kind of defect occurs."""
 DATA = tiny().data
