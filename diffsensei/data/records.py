@@ -5,11 +5,13 @@ The models accept any geometry: boxes outside their page must load, so that vali
 
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Tag, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Strict, Tag, ValidationError
 
 from diffsensei.data.annotation_file import Unreadable
 
-Bbox = tuple[float, float, float, float]
+Number = Annotated[float, Strict()]
+"""A JSON number; neither a boolean nor digits in quotes."""
+Bbox = tuple[Number, Number, Number, Number]
 """x1, y1, x2, y2 in pixels, x to the right, y down."""
 
 
@@ -22,7 +24,7 @@ class CharacterAnnotation(_Record):
 
     id: int | str
     bbox: Bbox
-    type: int = 0
+    type: Annotated[int, Strict()] = 0
     """0 clean face, 1 vague expression, 2 exaggerated or atypical; only 0 serves as a reference."""
 
 
