@@ -398,6 +398,21 @@ def quarantine(
     typer.echo(f"{len(rows)} of {total}")
 
 
+@data.command("docs", epilog="Example: diffsensei data docs -o data-docs")
+def data_docs(
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new or empty folder.")],
+    preset: Preset = "tiny",
+    overrides: Overrides = None,
+) -> None:
+    """great_expectations' own pages of the checks; their styles come from public CDNs, so they need a network."""
+    config = load_preset(preset, overrides or ())
+    from diffsensei.data.validation.data_docs import write_data_docs
+    from tasks.data_checks import validated_folder
+
+    for path in write_data_docs(validated_folder(config), output):
+        typer.echo(str(path))
+
+
 @data.command("cast", epilog="Example: diffsensei data cast --series 2 -o cast")
 def cast(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the character images (PNG).")],

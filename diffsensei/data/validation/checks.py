@@ -98,6 +98,7 @@ def _unlike(regex: str) -> Expectation:
 
 
 _ABSENT = Expectation("ExpectColumnValuesToBeNull")
+_FIGURES = ("element_count", "missing_count", "missing_percent", "unexpected_count", "unexpected_percent")
 _BOX = ("x1", "y1", "x2", "y2")
 _stop = partial(Check, "quarantine")
 _judge = partial(Check, "quarantine", waivable=True)
@@ -238,5 +239,20 @@ def run_checks(table: pd.DataFrame, checks: Sequence[Check], name: str) -> tuple
         failed = [int(entry["row"]) for entry in outcome.result["unexpected_index_list"] or []]
         evaluated = outcome.result["element_count"] - (outcome.result.get("missing_count") or 0)
         results[place] = CheckResult(checks[place], evaluated, sorted(failed))
-    statistics = {"success": report.success, "statistics": dict(report.statistics)}
+    # Without the values that failed: great_expectations' pages do not escape them, and captions come from outside.
+    told = [
+        {
+            "success": outcome.success,
+            "expectation_config": {
+                "type": outcome.expectation_config.type,
+                "kwargs": {"column": checks[place].column, **checks[place].expected.arguments},
+                "meta": {"notes": f"{checks[place].id} {checks[place].reason}: {checks[place].title}"},
+            },
+            "result": {name: value for name, value in outcome.result.items() if name in _FIGURES},
+        }
+        for outcome in report.results
+        if outcome.expectation_config is not None
+        for place in (outcome.expectation_config.meta["place"],)
+    ]
+    statistics = {"success": report.success, "statistics": dict(report.statistics), "results": told}
     return [results[place] for place in range(len(checks))], statistics
