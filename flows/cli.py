@@ -367,9 +367,8 @@ def check_data(
     for table in tables:
         Console().print(table, markup=False)
     if not good_enough:
-        _fail(
-            f"more pages are faulty than the rate {config.data.validation.max_quarantine_rate:g} allows", STAGE_FAILED
-        )
+        rate = config.data.validation.max_quarantine_rate
+        _fail(f"more pages are faulty than data.validation.max_quarantine_rate={rate:g} allows", STAGE_FAILED)
 
 
 @data.command("quarantine", epilog="Example: diffsensei data quarantine --reason panel_too_small --limit 5")

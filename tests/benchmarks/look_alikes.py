@@ -1,4 +1,4 @@
-"""Pages that look the same among 50,000: every pair compared, against those that share a piece of their hash."""
+"""Pages that look the same: every pair compared, against those that share a piece of their hash."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.benchmarks.interleaved import Case
 
 BLOCK = 256
 PAGES = 10_000
-"""A fifth of the data set: comparing every pair of it takes the plain way some ten seconds a repeat."""
+"""A fifth of the data set, to keep the repeats short; the ratio grows with the number."""
 
 
 def clustered(count: int, seed: int = 0) -> NDArray[np.uint64]:
