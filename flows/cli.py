@@ -390,6 +390,76 @@ def hashes(
     typer.echo(f"{output}: {count} images")
 
 
+@data.command("check", epilog="Example: diffsensei data check annotations.json --preset paper -o checked")
+def check_data(
+    annotations: Annotated[Path, typer.Argument(help="An annotation file (JSON list of pages).")],
+    preset: Preset = "paper",
+    overrides: Overrides = None,
+    text_encoder: Annotated[
+        str, typer.Option(help="Folder of a CLIP text encoder, whose tokenizer counts the captions' tokens.")
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A new folder for the exact list and all figures.")
+    ] = None,
+) -> None:
+    """Everything that can be wrong with an annotation file, before an image is fetched.
+
+    Exit code 1 where more pages are set aside than data.validation.max_quarantine_rate allows.
+    """
+    config = load_preset(preset, overrides or ())
+    from rich.console import Console
+
+    from tasks.data_checks import check_file
+
+    tables, good_enough = check_file(annotations, config, text_encoder, output)
+    for table in tables:
+        Console().print(table, markup=False)
+    if not good_enough:
+        rate = config.data.validation.max_quarantine_rate
+        _fail(f"more pages are faulty than data.validation.max_quarantine_rate={rate:g} allows", STAGE_FAILED)
+
+
+@data.command("quarantine", epilog="Example: diffsensei data quarantine --reason panel_too_small --limit 5")
+def quarantine(
+    preset: Preset = "tiny",
+    overrides: Overrides = None,
+    reason: Annotated[str | None, typer.Option(help="Only rows of this reason.")] = None,
+    level: Annotated[str | None, typer.Option(help="page, panel, character or dialog.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON list; its rows can go into a waiver file.")] = False,
+) -> None:
+    """What the checks set aside, and why.
+
+    To accept an item all the same, list its id and reason in a JSON file: --set data.validation.waivers=FILE. Whatever
+    changes, rules, data or waivers, is judged anew by the next run.
+    """
+    config = load_preset(preset, overrides or ())
+    from tasks.data_checks import set_aside_rows
+
+    rows, total = set_aside_rows(config, reason, level, limit)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        typer.echo(f"{row['check']} {row['reason']} {row['level']} {row['id']}: {row['evidence']!a}")
+    typer.echo(f"{len(rows)} of {total}")
+
+
+@data.command("docs", epilog="Example: diffsensei data docs -o data-docs")
+def data_docs(
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new or empty folder.")],
+    preset: Preset = "tiny",
+    overrides: Overrides = None,
+) -> None:
+    """great_expectations' own pages of the checks; their styles come from public CDNs, so they need a network."""
+    config = load_preset(preset, overrides or ())
+    from diffsensei.data.validation.data_docs import write_data_docs
+    from tasks.data_checks import validated_folder
+
+    for path in write_data_docs(validated_folder(config), output):
+        typer.echo(str(path))
+
+
 @data.command("cast", epilog="Example: diffsensei data cast --series 2 -o cast")
 def cast(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the character images (PNG).")],

@@ -88,6 +88,17 @@ def dot_chart(dots: Sequence[Dot], *, name: str, title: str) -> Markup:
     return _svg(figure, name, title)
 
 
+def histogram(counts: Sequence[int], edges: Sequence[float], *, name: str, label: str, title: str) -> Markup:
+    """Bars over the bins between ``edges``, of which the first and the last are open."""
+    figure, axes = _new(width=4.3, height=2.0)
+    axes.bar(range(len(counts)), counts, width=0.92, color=SERIES[1])
+    axes.set_xticks([place + 0.5 for place in range(len(edges))], [f"{edge:g}" for edge in edges])
+    axes.set_xlabel(_plain(label), color=MUTED)
+    axes.grid(axis="y", color=LINE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    return _svg(figure, name, title)
+
+
 def _new(width: float, height: float) -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 

@@ -65,6 +65,7 @@ def build_report(
     *,
     config: ExperimentConfig,
     validate: Path,
+    panels: Path,
     pretrain: Path,
     stage1: Path,
     stage2: Path,
@@ -88,13 +89,13 @@ def build_report(
     progress = Progress(workspace / "progress.json", "Building the report", len(PAGES), "pages")
     summary = read_summary(score)
     items = pd.read_parquet(score / "items.parquet")
-    panels = read_panels(benchmark)
+    drawn = read_panels(benchmark)
     generated = {
         "sdxl_t2i": generate_sdxl_t2i,
         "diffsensei_stage1": generate_stage1,
         "diffsensei": generate_diffsensei,
     }
-    cards = panel_cards(panels, summary, items, benchmark, generated, AssetFolder(output))
+    cards = panel_cards(drawn, summary, items, benchmark, generated, AssetFolder(output))
     main_method, extremes = extreme_lists(cards, summary, items)
     table = results_table(summary)
     synthetic = isinstance(config.data.source, SyntheticSource)
@@ -120,7 +121,7 @@ def build_report(
             "cards": cards,
             "series": sorted({card.request.series for card in cards}),
             "num_colours": NUM_COLOURS,
-            "num_hidden": max(len(panels) - MAX_PANELS, 0),
+            "num_hidden": max(len(drawn) - MAX_PANELS, 0),
         },
         "training.html": {
             "training": [
@@ -129,7 +130,7 @@ def build_report(
             ]
         },
         "data.html": {
-            "quality": read_data_quality(validate),
+            "quality": read_data_quality(validate, panels),
             "source": "A synthetic world, drawn with exact annotations" if synthetic else "MangaZero annotations",
         },
         "provenance.html": {

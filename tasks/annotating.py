@@ -35,7 +35,7 @@ def import_labels(files: Sequence[Path], annotations: Path, output: Path) -> int
     from diffsensei.data.annotation.edit_files import read_edit_files
     from diffsensei.data.annotation.edits import write_edits
     from diffsensei.data.annotation.machine_layer import MachineLayer
-    from diffsensei.data.records import read_annotations
+    from diffsensei.data.annotation_file import read_annotations
 
     edits = read_edit_files(files, MachineLayer(read_annotations(annotations / "annotations.json")))
     write_edits(edits, output)
@@ -48,7 +48,7 @@ def measure_agreement(files: Sequence[Path], annotations: Path, output: Path | N
     from diffsensei.data.annotation.edit_files import read_edit_files
     from diffsensei.data.annotation.machine_layer import MachineLayer
     from diffsensei.data.annotation.refinement import layer_counts, refine_pages
-    from diffsensei.data.records import read_annotations
+    from diffsensei.data.annotation_file import read_annotations
 
     machine = MachineLayer(read_annotations(annotations / "annotations.json"))
     edits = read_edit_files(files, machine)

@@ -42,7 +42,7 @@ def pipeline_stages(config: ExperimentConfig) -> list[Stage]:
     )
     report = Stage(
         name="report",
-        version=1,
+        version=2,
         entry="reports.site:build_report",
         config={"config": ""},
         inputs={stage.name: stage.name for stage in [*stages, provenance]},
@@ -77,16 +77,22 @@ def _data(config: ExperimentConfig) -> list[Stage]:
         *annotation,
         Stage(
             name="validate",
-            version=1,
+            version=2,
             entry="diffsensei.data.validation.pages:validate_pages",
-            config={"validation": "data.validation", "download": "data.download"},
+            config={
+                "validation": "data.validation",
+                "download": "data.download",
+                "buckets": "data.buckets",
+                **_foundations("text_encoder"),
+            },
             inputs={"annotations": annotations, "download_dir": "download"},
             resources=dask,
-            packages=PIXELS,
+            identity=_identity(config, "text_encoder") | _validation_files(config),
+            packages=(*PIXELS, "great-expectations", "transformers"),
         ),
         Stage(
             name="panels",
-            version=1,
+            version=2,
             entry="diffsensei.data.panels.cutting:cut_panels",
             config={"split": "data.split"},
             inputs={"validated": "validate"},
@@ -356,6 +362,15 @@ def _retries() -> dict[str, str]:
     from diffsensei.data.download.journal import count_retries
 
     return {"retries": str(count_retries(library_folder() / "journal.jsonl"))}
+
+
+def _validation_files(config: ExperimentConfig) -> dict[str, str]:
+    """Files beside the data that the checks read: what they hold, not where they lie, decides the result."""
+    files = {name: getattr(config.data.validation, name) for name in ("waivers", "compare_with")}
+    for name, path in files.items():
+        if path and not Path(path).is_file():
+            raise ValueError(f"data.validation.{name}: expected a JSON file, {path!r} does not exist")
+    return {name: file_digest(Path(path)) for name, path in files.items() if path}
 
 
 def _file_identity(path: str) -> str:

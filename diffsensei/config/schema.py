@@ -128,6 +128,14 @@ class ValidationConfig(Config):
     """A character or dialog with less of its area inside its panel is counted as a warning; at 0 it is quarantined."""
     max_quarantine_rate: Rate
     """More pages quarantined than this share stops the run."""
+    waivers: str
+    """JSON list of items to accept in spite of a check, ``[{"id": ..., "reason": ..., "note": ...}]``; "" for none."""
+    compare_with: str
+    """The statistics.json of another version of the data, whose distributions these should have; "" for none."""
+    drift_warning: PositiveFloat
+    """Population stability index (PSI) between the two above which a distribution is reported as changed."""
+    drift_stop: PositiveFloat
+    """PSI above which the run stops."""
 
 
 class SplitConfig(Config):

@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from diffsensei.data.annotation_file import read_annotations
 from diffsensei.data.page_paths import series_of
-from diffsensei.data.records import read_annotations
 from diffsensei.data.tables import printable
 
 COUNTS = ("pages", "panels", "characters", "dialogs")

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffsensei.config.schema import SyntheticSource
-from diffsensei.data.records import Bbox, PageAnnotation, parse_page, read_annotations
+from diffsensei.data.annotation_file import iterate_annotations
+from diffsensei.data.records import Bbox, PageAnnotation, parse_page
 from diffsensei.data.synthetic.page import draw_page
 
 Picture = NDArray[np.uint8]
@@ -72,7 +73,7 @@ def _pages_of_source(source: SyntheticSource) -> Iterator[SheetPage]:
 
 
 def _pages_of_folder(folder: Path) -> Iterator[SheetPage]:
-    for raw in read_annotations(folder / "annotations.json"):
+    for raw in iterate_annotations(folder / "annotations.json"):
         try:
             annotation = parse_page(raw)
         except ValueError:

@@ -3,13 +3,15 @@
 The models accept any geometry: boxes outside their page must load, so that validation can name and quarantine them.
 """
 
-import json
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Tag, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Strict, Tag, ValidationError
 
-Bbox = tuple[float, float, float, float]
+from diffsensei.data.annotation_file import Unreadable
+
+Number = Annotated[float, Strict()]
+"""A JSON number; neither a boolean nor digits in quotes."""
+Bbox = tuple[Number, Number, Number, Number]
 """x1, y1, x2, y2 in pixels, x to the right, y down."""
 
 
@@ -22,7 +24,7 @@ class CharacterAnnotation(_Record):
 
     id: int | str
     bbox: Bbox
-    type: int = 0
+    type: Annotated[int, Strict()] = 0
     """0 clean face, 1 vague expression, 2 exaggerated or atypical; only 0 serves as a reference."""
 
 
@@ -99,6 +101,8 @@ def parse_page(raw: Any) -> PageAnnotation:
 
     Raises ValueError (one line) naming the first field that does not fit; boxes are not checked geometrically.
     """
+    if isinstance(raw, Unreadable):
+        raise ValueError(f"page annotation: {raw.fault}")
     try:
         return PageAnnotation.model_validate(raw)
     except ValidationError as error:
@@ -107,24 +111,3 @@ def parse_page(raw: Any) -> PageAnnotation:
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         came = repr(first["input"])[:60]
         raise ValueError(f"page annotation, field {where}: {first['msg']}, got {came}{more}") from None
-
-
-def read_annotations(path: Path) -> list[dict[str, Any]]:
-    """The pages of an annotation file, not yet parsed (`parse_page` does that page by page).
-
-    Raises ValueError (one line) if the file is absent, is no JSON, or is not a list of objects.
-    """
-    try:
-        pages = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ValueError(f"annotation file {path} does not exist; give the path of the JSON list of pages") from None
-    except IsADirectoryError:
-        raise ValueError(f"annotation file {path} is a folder; give the path of the JSON list of pages") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"annotation file {path} is not JSON ({error}); expected a list of pages") from None
-    if not isinstance(pages, list):
-        raise ValueError(f"annotation file {path} holds a {type(pages).__name__}; expected a list of pages")
-    for index, page in enumerate(pages):
-        if not isinstance(page, dict):
-            raise ValueError(f"annotation file {path}: page {index} is a {type(page).__name__}; expected an object")
-    return pages

@@ -2,14 +2,15 @@
 
 from typing import Literal
 
-State = Literal["ok", "missing", "quarantined"]
+State = Literal["ok", "missing", "removed", "quarantined"]
 
 
 class Refusal(Exception):
     """One input is not accepted.
 
     ``reason`` is a stable word that can be counted (``truncated_image``), ``evidence`` the value that shows it.
-    ``state`` is ``missing`` when nothing came (a dead url) and ``quarantined`` when what came is wrong.
+    ``state`` is ``removed`` when the page was taken down (404, 410, 451), ``missing`` when nothing came for another
+    reason, and ``quarantined`` when what came is wrong.
     ``transient`` faults are worth another try, now or on a rerun.
     """
 

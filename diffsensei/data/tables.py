@@ -5,10 +5,10 @@ frames) and, for boxes, ``box_index`` (place in the panel's list); the indices n
 """
 
 import re
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,8 @@ from diffsensei.data.records import PageAnnotation
 from diffsensei.geometry import area, intersection
 
 BOX = ["x1", "y1", "x2", "y2"]
+MAX_INT = 2**31 - 1
+"""Integers of a file are clamped to it: no count or type is larger, and tables hold 32 bits."""
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _BOX_FIELDS = [(name, pa.float64()) for name in BOX]
@@ -41,7 +43,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             ("sha256_2", pa.string()),
         ]
     ),
-    "panels": pa.schema([*_KEY, *_BOX_FIELDS, ("caption", pa.string())]),
+    "panels": pa.schema([*_KEY, *_BOX_FIELDS, ("caption", pa.string()), ("dhash", pa.string())]),
     "characters": pa.schema(
         [*_KEY, ("box_index", pa.int32()), ("character_id", pa.string()), *_BOX_FIELDS, ("type", pa.int32())]
     ),
@@ -75,20 +77,28 @@ def panel_id_of(page_id: str, panel_index: int) -> str:
     return f"{page_id}-{panel_index}"
 
 
-def flatten(pages: Iterable[tuple[str, int, PageAnnotation]]) -> dict[str, pd.DataFrame]:
-    """Tables ``panels``, ``characters`` and ``dialogs`` of (page id, entry, page); ``entry`` is the page's index."""
-    panels: list[tuple[Any, ...]] = []
-    characters: list[tuple[Any, ...]] = []
-    dialogs: list[tuple[Any, ...]] = []
-    for page_id, entry, page in pages:
+class TableBuilder:
+    """Tables ``panels``, ``characters`` and ``dialogs`` of pages added one by one, column by column: 430,000 panels of
+    typed records would take gigabytes."""
+
+    def __init__(self) -> None:
+        self._panels = _Columns()
+        self._characters = _Columns()
+        self._dialogs = _Columns()
+        self._captions: list[str] = []
+        self._character_ids: list[str] = []
+        self._types = array("q")
+        self._counts = array("q")
+
+    def add(self, page_id: str, entry: int, page: PageAnnotation) -> None:
+        """Append the contents of ``page``; ``entry`` is its place in the annotation file."""
         for index, frame in enumerate(page.frames):
             key = (page_id, panel_id_of(page_id, index), index, entry)
             ids = [str(character.id) for character in frame.characters]
-            panels.append(
+            self._panels.add(key, frame.bbox, 0)
+            self._captions.append(printable(frame.caption))
+            self._counts.extend(
                 (
-                    *key,
-                    *frame.bbox,
-                    printable(frame.caption),
                     len(CONTROL.findall(frame.caption)),
                     len(frame.characters),
                     len(frame.dialogs),
@@ -96,15 +106,61 @@ def flatten(pages: Iterable[tuple[str, int, PageAnnotation]]) -> dict[str, pd.Da
                 )
             )
             for place, character in enumerate(frame.characters):
-                characters.append((*key, *character.bbox, place, printable(ids[place]), character.type))
-            dialogs.extend((*key, *dialog.bbox, place) for place, dialog in enumerate(frame.dialogs))
-    key_columns = ["page_id", "panel_id", "panel_index", "entry", *BOX]
-    counted = ["num_control_characters", "num_characters", "num_dialogs", "num_repeated_ids"]
-    return {
-        "panels": pd.DataFrame(panels, columns=[*key_columns, "caption", *counted]),
-        "characters": pd.DataFrame(characters, columns=[*key_columns, "box_index", "character_id", "type"]),
-        "dialogs": pd.DataFrame(dialogs, columns=[*key_columns, "box_index"]),
-    }
+                self._characters.add(key, character.bbox, place)
+                self._character_ids.append(printable(ids[place]))
+                self._types.append(min(max(character.type, -MAX_INT), MAX_INT))
+            for place, dialog in enumerate(frame.dialogs):
+                self._dialogs.add(key, dialog.bbox, place)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """What was added; the builder is not to be used any more."""
+        counts = np.frombuffer(self._counts, dtype=np.int64).reshape(-1, 4)
+        panels = self._panels.frame().drop(columns="box_index")
+        panels["caption"] = pd.Series(self._captions, dtype="str")
+        for column, name in enumerate(("num_control_characters", "num_characters", "num_dialogs", "num_repeated_ids")):
+            panels[name] = counts[:, column]
+        characters = self._characters.frame()
+        characters["character_id"] = pd.Series(self._character_ids, dtype="str")
+        characters["type"] = np.frombuffer(self._types, dtype=np.int64)
+        self._captions, self._character_ids = [], []
+        return {"panels": panels, "characters": characters, "dialogs": self._dialogs.frame()}
+
+
+class _Columns:
+    """Keys and boxes of one table."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._pages: list[str] = []
+        self._places = array("i")
+        self._boxes = array("d")
+
+    def add(self, key: tuple[str, str, int, int], box: Sequence[float], place: int) -> None:
+        self._pages.append(key[0])
+        self._names.append(key[1])
+        self._places.extend((key[2], key[3], place))
+        self._boxes.extend(box)
+
+    def frame(self) -> pd.DataFrame:
+        places = np.frombuffer(self._places, dtype=np.intc).reshape(-1, 3)
+        boxes = np.frombuffer(self._boxes, dtype=np.float64).reshape(-1, 4)
+        table = pd.DataFrame(
+            {"page_id": pd.Series(self._pages, dtype="str"), "panel_id": pd.Series(self._names, dtype="str")}
+        )
+        table["panel_index"], table["entry"] = places[:, 0], places[:, 1]
+        for column, name in enumerate(BOX):
+            table[name] = boxes[:, column]
+        table["box_index"] = places[:, 2]
+        self._pages, self._names = [], []
+        return table
+
+
+def flatten(pages: Iterable[tuple[str, int, PageAnnotation]]) -> dict[str, pd.DataFrame]:
+    """Tables ``panels``, ``characters`` and ``dialogs`` of (page id, entry, page); ``entry`` is the page's index."""
+    builder = TableBuilder()
+    for page_id, entry, page in pages:
+        builder.add(page_id, entry, page)
+    return builder.tables()
 
 
 def boxes_of(table: pd.DataFrame) -> NDArray[np.float64]:
@@ -118,7 +174,7 @@ def measure_boxes(table: pd.DataFrame, pages: pd.DataFrame, *, tolerance_px: flo
     Boxes that overshoot by at most ``tolerance_px`` are clamped to the page first; the measure keeps what it was.
     Rows with a box that is not finite have NaN measures. ``pages`` has page_id, height and width.
     """
-    table = table.copy()
+    table = table.reset_index(drop=True)
     size = table[["page_id"]].merge(pages[["page_id", "width", "height"]], how="left", on="page_id", validate="m:1")
     limits = np.tile(size[["width", "height"]].to_numpy(dtype=np.float64), 2)
     boxes = boxes_of(table).copy()

@@ -113,6 +113,13 @@ def load_text_encoder(reference: str, dtype: torch.dtype = torch.float32) -> Tex
     return TextEncoder(_tokenizer(CLIPTokenizer, location), _model(classes[architecture], location, dtype=dtype))
 
 
+def load_tokenizer(reference: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of `load_text_encoder` alone, without the model's weights."""
+    location = resolve(reference)
+    _read_config(location)  # without a model beside it, a folder of that name is something else
+    return _tokenizer(CLIPTokenizer, location)
+
+
 def load_clip_image_encoder(reference: str, dtype: torch.dtype = torch.float32) -> ImageEncoder:
     """A CLIP vision tower. A folder without preprocessor (as IP-Adapter's) gets CLIP's own at the model's size."""
     location = resolve(reference)

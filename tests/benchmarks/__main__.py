@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import answers, dialogs, loops, masks, politeness
+from tests.benchmarks import answers, dialogs, look_alikes, loops, masks, politeness
 from tests.benchmarks.interleaved import measure
 
 REPEATS = 7
@@ -18,7 +18,7 @@ def main() -> None:
     table = Table(title=f"One thread of the CPU, medians of {REPEATS} interleaved repeats, processor time")
     for heading in ("what", "plain, ms", "ours, ms", "times faster", "quartiles", "goal"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
-    for module in (masks, dialogs, answers, loops):
+    for module in (masks, dialogs, answers, loops, look_alikes):
         for case in module.cases():
             ratio = measure(case, REPEATS)
             table.add_row(

@@ -2,12 +2,11 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from diffsensei.data.records import parse_page, read_annotations
+from diffsensei.data.records import parse_page
 
 
 def _page() -> dict[str, Any]:
@@ -63,33 +62,3 @@ def test_what_does_not_fit_is_named_on_one_line(change: Any, field: str) -> None
 def test_something_else_than_a_page_is_refused(raw: Any) -> None:
     with pytest.raises(ValueError, match="page annotation"):
         parse_page(raw)
-
-
-def test_reading_keeps_pages_raw(tmp_path: Path) -> None:
-    path = tmp_path / "annotations.json"
-    path.write_text(json.dumps([_page(), {"broken": True}]))
-    assert read_annotations(path) == [_page(), {"broken": True}]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"{}", "holds a dict; expected a list"),
-        (b"[1]", "page 0 is a int; expected an object"),
-        (b"[{]", "is not JSON"),
-        (b"\xff\xfe[", "is not JSON"),
-        (None, "does not exist"),
-    ],
-)
-def test_a_file_that_is_no_list_of_pages_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
-    path = tmp_path / "annotations.json"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ValueError, match=message) as refused:
-        read_annotations(path)
-    assert "\n" not in str(refused.value)
-
-
-def test_a_folder_is_no_annotation_file(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is a folder"):
-        read_annotations(tmp_path)

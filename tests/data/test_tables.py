@@ -77,7 +77,7 @@ def test_share_inside_panel() -> None:
 def test_written_tables_have_their_schema(tmp_path: Path) -> None:
     flat = tables(frame([0, 0, 9, 9], "plain"))
     for name, table in flat.items():
-        write_table(name, table, tmp_path)
+        write_table(name, table.assign(dhash="") if name == "panels" else table, tmp_path)
         assert pq.read_schema(tmp_path / f"{name}.parquet").equals(SCHEMAS[name])
 
 

@@ -39,6 +39,9 @@ def _invoke(*arguments: str) -> tuple[int, str, str]:
         (("data", "retry", "--preset", "tiny"), "data.source.kind is synthetic"),
         (("data", "coverage", "--min-pages-share", "0.5"), "run `diffsensei run ingest`"),
         (("data", "hashes", "-o", "hashes.json"), "run `diffsensei run ingest`"),
+        (("data", "check", "nowhere.json"), "annotation file nowhere.json does not exist"),
+        (("data", "quarantine"), "nothing is validated under this configuration yet"),
+        (("data", "docs", "-o", "docs"), "nothing is validated under this configuration yet"),
         (("report",), "diffsensei run full-pipeline"),
         (("data", "preview", "--set", 'data.source={"kind": "mangazero", "annotations": "a.json"}'), "synthetic"),
     ],
@@ -59,6 +62,19 @@ def test_the_schema_of_stories_is_printed() -> None:
     code, out, _ = _invoke("story", "schema")
     committed = Path(__file__).parents[2] / "docs" / "story.schema.json"
     assert (code, out) == (0, committed.read_text()), "diffsensei story schema > docs/story.schema.json"
+
+
+def test_an_annotation_file_is_checked(tmp_path: Path) -> None:
+    page = {"image_path": "../1.jpg", "frames": [], "meta": {"url1": "a", "url2": "b", "width1": 1, "width2": 1}}
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps([page]))
+    code, out, err = _invoke("data", "check", str(path), "-o", str(tmp_path / "checked"))
+    assert code == 1
+    assert "bad_path" in out
+    assert "max_quarantine_rate" in err
+    assert json.loads((tmp_path / "checked" / "counts.json").read_text())["page"]["quarantined"] == 1
+    code, out, _ = _invoke("data", "check", str(path), "--set", "data.validation.max_quarantine_rate=1.0")
+    assert code == 0
 
 
 def test_a_cast_is_drawn_with_its_words(tmp_path: Path) -> None:

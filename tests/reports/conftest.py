@@ -69,7 +69,7 @@ def build_run(
     num_panels: int = 8,
 ) -> RunFolders:
     rng = np.random.default_rng(0)
-    names = ("validate", "pretrain", "stage1", "stage2", "benchmark", "generate_sdxl_t2i", "generate_stage1")
+    names = ("validate", "panels", "pretrain", "stage1", "stage2", "benchmark", "generate_sdxl_t2i", "generate_stage1")
     names += ("generate_diffsensei", "score", "bundle", "verify", "provenance", "annotations", "features")
     folders = {name: base / name for name in names}
     for folder in (*folders.values(), base / "workspace", base / "output"):
@@ -82,6 +82,7 @@ def build_run(
             picture.save(folders[name] / "images" / "0" / f"{panel['panel_id']}.png")
     _score(folders["score"], rng, panels)
     _validate(folders["validate"], reason)
+    _split(folders["panels"], reason)
     for place, stage in enumerate(("pretrain", "stage1", "stage2")):
         _training(folders[stage], rng, place)
     (folders["bundle"] / "manifest.json").write_text("{}")
@@ -239,9 +240,9 @@ def _score(folder, rng, panels):
 
 def _validate(folder, reason):
     counts = {
-        "page": {"input": 256, "ok": 249, "quarantined": 4, "missing": 3},
-        "panel": {"input": 1530, "ok": 1478, "quarantined": 35, "missing": 17},
-        "box": {"input": 3190, "ok": 3050, "quarantined": 99, "missing": 41},
+        "page": {"input": 256, "ok": 249, "quarantined": 4, "missing": 2, "removed": 1},
+        "panel": {"input": 1530, "ok": 1478, "quarantined": 35, "missing": 12, "removed": 5},
+        "box": {"input": 3190, "ok": 3050, "quarantined": 99, "missing": 40, "removed": 1},
     }
     (folder / "counts.json").write_text(json.dumps(counts))
     checks = [
@@ -263,7 +264,22 @@ def _validate(folder, reason):
             ("supply", "missing", "halves could be fetched", "missing", "pages", 3),
         )
     ]
-    (folder / "validation.json").write_text(json.dumps({"checks": checks, "suites": {}, "reasons": {}}))
+    states = {"input": 32, "ok": 30, "quarantined": 1, "missing": 1, "removed": 0}
+    series = [states | {"series": name, "panels": 190, "misordered": 2, "colour": 0} for name in ("series-0", reason)]
+    drift = {"name": "caption_tokens", "distance": 0.13, "mean": 51.0, "mean_before": 44.5, "severity": "warning"}
+    report = {"checks": checks, "suites": {}, "reasons": {}, "series": series, "drift": [drift]}
+    report |= {"unknown_keys": {reason: 3}, "waivers": {"applied": [{}], "refused": [], "unused": []}}
+    (folder / "validation.json").write_text(json.dumps(report))
+    distribution = {
+        "count": 30,
+        "mean": 3.0,
+        "quantiles": [1, 1, 2, 3, 4, 5, 6],
+        "edges": [2, 4],
+        "histogram": [9, 15, 6],
+    }
+    names = ("panels_per_page", "panel_side_px", "caption_tokens", "characters_per_panel", "dialogs_per_panel")
+    statistics = {"distributions": dict.fromkeys((*names, "page_width_px"), distribution)}
+    (folder / "statistics.json").write_text(json.dumps(statistics | {"share_of_captions_truncated": 0.125}))
     rows = [
         {
             "state": "quarantined",
@@ -276,6 +292,12 @@ def _validate(folder, reason):
         for i in range(7)
     ]
     pd.DataFrame(rows).to_parquet(folder / "quarantine.parquet")
+
+
+def _split(folder, reason):
+    repeated = {"compared": 40, "near_blank": 1, "repeated": 1, "examples": [{"eval": "page1-0", "train": reason}]}
+    split = {"eval": [{}] * 4, "next_to_a_training_page": 3, "panels_drawn_again_in_training": repeated}
+    (folder / "split.json").write_text(json.dumps(split))
 
 
 def _training(folder, rng, place):

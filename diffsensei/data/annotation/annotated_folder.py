@@ -5,8 +5,9 @@ from pathlib import Path
 
 from diffsensei.data.annotation.machine_layer import MachineLayer
 from diffsensei.data.annotation.page_images import PageImages
+from diffsensei.data.annotation_file import read_annotations
 from diffsensei.data.images import Gray
-from diffsensei.data.records import PageAnnotation, read_annotations
+from diffsensei.data.records import PageAnnotation
 from diffsensei.data.refusal import Refusal
 
 

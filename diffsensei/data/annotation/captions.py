@@ -1,7 +1,6 @@
 """Captions for panels without one, from a vision-language model that is shown their crops (paper sec. 3.2)."""
 
 import hashlib
-import json
 import logging
 import time
 from collections import Counter
@@ -27,9 +26,10 @@ from diffsensei.data.annotation.captioner import Answer, Captioner
 from diffsensei.data.annotation.chat_server import ServerCaptioner
 from diffsensei.data.annotation.llava import LlavaCaptioner, naming_the_model
 from diffsensei.data.annotation.page_images import PageImages
+from diffsensei.data.annotation_file import read_annotations, write_annotations
 from diffsensei.data.images import Gray
 from diffsensei.data.page_paths import check_image_path, page_id_of
-from diffsensei.data.records import Bbox, PageAnnotation, parse_page, read_annotations
+from diffsensei.data.records import Bbox, PageAnnotation, parse_page
 from diffsensei.data.refusal import Refusal
 from diffsensei.foundations.locations import foundation_digest
 from diffsensei.progress import Progress
@@ -264,7 +264,7 @@ def _write(
     for row in rows:
         captions.setdefault(row["entry"], {})[row["panel_index"]] = row["caption"]
     pages = [_captioned(raw, captions.get(entry, {})) for entry, raw in enumerate(raw_pages)]
-    (output / "annotations.json").write_text(json.dumps(pages, ensure_ascii=False))
+    write_annotations(pages, output / "annotations.json")
     columns = [{name: row[name] for name in SCHEMA.names} for row in rows]
     pq.write_table(pa.Table.from_pylist(columns, schema=SCHEMA), output / "captions.parquet")
     # Time is not a function of the inputs: it lies with the logs, row by row beside the captions.

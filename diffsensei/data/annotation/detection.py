@@ -22,9 +22,10 @@ from diffsensei.config.base import canonical_json
 from diffsensei.config.schema import DownloadConfig
 from diffsensei.data.annotation.page_images import PageImages
 from diffsensei.data.annotation.shards import Shards
+from diffsensei.data.annotation_file import read_annotations, write_annotations
 from diffsensei.data.images import Gray
 from diffsensei.data.page_paths import check_image_path
-from diffsensei.data.records import PageAnnotation, parse_page, read_annotations
+from diffsensei.data.records import PageAnnotation, parse_page
 from diffsensei.data.refusal import Refusal
 from diffsensei.foundations.loading import load_magi
 from diffsensei.foundations.locations import foundation_digest
@@ -172,7 +173,7 @@ def _write(raw_pages: Sequence[Mapping[str, Any]], found: Mapping[int, Mapping[s
         {**raw, "frames": found[entry]["frames"]} if "frames" in found.get(entry, {}) else raw
         for entry, raw in enumerate(raw_pages)
     ]
-    (output / "annotations.json").write_text(json.dumps(pages, ensure_ascii=False))
+    write_annotations(pages, output / "annotations.json")
 
 
 def _counts(raw_pages: Sequence[Any], pages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

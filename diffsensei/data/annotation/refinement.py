@@ -15,8 +15,8 @@ from diffsensei.data.annotation.edit_files import read_edit_files
 from diffsensei.data.annotation.edits import Edit
 from diffsensei.data.annotation.layers import BoxLayers, RefinedPage, refine_page
 from diffsensei.data.annotation.machine_layer import MachineLayer
+from diffsensei.data.annotation_file import read_annotations, write_annotations
 from diffsensei.data.page_paths import page_id_of
-from diffsensei.data.records import read_annotations
 from diffsensei.data.tables import BOX, printable
 from diffsensei.progress import Progress
 
@@ -59,7 +59,7 @@ def refine_annotations(*, annotations: Path, edits: tuple[str, ...], workspace: 
             frames, lost = page.frames()
             outside += lost
             raw_pages[index] = {**raw_pages[index], "frames": [frame.model_dump(mode="json") for frame in frames]}
-    (output / "annotations.json").write_text(json.dumps(raw_pages))
+    write_annotations(raw_pages, output / "annotations.json")
     with pq.ParquetWriter(output / "layers.parquet", SCHEMA) as writer:
         pages = list(refined.values())
         for start in range(0, len(pages), PAGES_PER_WRITE):

@@ -190,7 +190,7 @@ class _Sending:
 
 def _raise_for(status: int) -> None:
     if status in GONE:
-        raise Refusal(f"dead_url_{status}", f"HTTP {status}", state="missing")
+        raise Refusal(f"dead_url_{status}", f"HTTP {status}", state="removed")
     if status == 429:
         raise Refusal("rate_limited", "HTTP 429", state="missing", transient=True)
     if status >= 500 or status == 408:

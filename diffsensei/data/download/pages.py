@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from diffsensei.config.schema import DataSource, DownloadConfig, MangaZeroSource
+from diffsensei.data.annotation_file import iterate_annotations
 from diffsensei.data.download.chapters import chapters_by_url
 from diffsensei.data.download.fetching import ImageFetcher
 from diffsensei.data.download.journal import Journal
@@ -23,7 +24,7 @@ from diffsensei.data.halves import Half, write_halves
 from diffsensei.data.images import decode_image
 from diffsensei.data.objects import Objects
 from diffsensei.data.page_paths import check_image_path
-from diffsensei.data.records import parse_page, read_annotations
+from diffsensei.data.records import parse_page
 from diffsensei.data.refusal import Refusal
 from diffsensei.data.sources.hash_list import NAMED_DIGEST
 from diffsensei.data.sources.matched_images import match_images
@@ -59,9 +60,9 @@ def download_pages(
     """
     only_own = isinstance(source, MangaZeroSource) and bool(source.images) and not source.accept_download
     contact = "" if only_own else _contact(source)
-    raw_pages = read_annotations(annotations / "annotations.json")
+    file = annotations / "annotations.json"
     matched = _own_images(source, download, annotations, workspace, output)
-    urls = [url for url in page_urls(raw_pages) if url not in matched]
+    urls = [url for url in page_urls(iterate_annotations(file)) if url not in matched]
     if only_own:
         absent = Refusal("not_matched", "no file of one's own is this image", state="missing")
         missing = [Half.refused(url, absent) for url in urls]
@@ -80,7 +81,7 @@ def download_pages(
             limits=limits,
             progress=workspace / "progress.json",
             routes=routes,
-            chapters=chapters_by_url(raw_pages),
+            chapters=chapters_by_url(iterate_annotations(file)),
         )
     write_fetched(records, library=library, output=output, matched=list(matched.values()))
     shutil.copyfile(annotations / "annotations.json", output / "annotations.json")

@@ -12,6 +12,7 @@ import pandas as pd
 
 from diffsensei.config.schema import SplitConfig
 from diffsensei.data.duplicates import LookAlikes
+from diffsensei.data.panels.leakage import repeated_panels
 
 RULE = "sha256-rank/1"
 """Name of the rule; raise its number when the same tables would give other pages."""
@@ -68,6 +69,7 @@ def choose_split(
         "eval": held_out[["page_id", "image_path", "series", "image_sha256"]].to_dict("records"),
         "passed_over_as_look_alikes": passed_over,
         "series_with_fewer": short,
+        "panels_drawn_again_in_training": repeated_panels(panels, set(held_out["page_id"])),
         "next_to_a_training_page": _num_adjacent(pages, set(held_out["page_id"])),
     }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diffsensei.config.schema import DataSource, FilesSource, Manga109Source, MangaZeroSource, SyntheticSource
-from diffsensei.data.records import read_annotations
+from diffsensei.data.annotation_file import iterate_annotations
 from diffsensei.data.sources.files import collect_files
 from diffsensei.data.sources.manga109 import collect_manga109
 from diffsensei.data.synthetic.world import draw_world
@@ -42,7 +42,7 @@ def _draw(source: SyntheticSource, desk: _Desk) -> None:
 
 def _copy(source: MangaZeroSource, desk: _Desk) -> None:
     path = Path(source.annotations)
-    if not read_annotations(path):
+    if not any(True for _ in iterate_annotations(path)):
         raise ValueError(f"annotation file {path} is an empty list; expected at least one page")
     shutil.copyfile(path, desk.output / "annotations.json")
 

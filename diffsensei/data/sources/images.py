@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from diffsensei.config.schema import DataSource, DownloadConfig, FilesSource, Manga109Source
+from diffsensei.data.annotation_file import read_annotations, write_annotations
 from diffsensei.data.download.journal import Journal
 from diffsensei.data.halves import Half, write_halves
 from diffsensei.data.images import decode_image
 from diffsensei.data.objects import Objects
-from diffsensei.data.records import read_annotations
 from diffsensei.data.refusal import Refusal
 from diffsensei.data.sources.files import open_files
 from diffsensei.data.sources.manga109 import open_images
@@ -43,7 +43,7 @@ def import_images(
         record = fates.get(url)
         if record is not None and record.state == "ok" and not meta["width"]:
             meta["width"], meta["height"] = record.width, record.height
-    (output / "annotations.json").write_text(json.dumps(pages))
+    write_annotations(pages, output / "annotations.json")
     for name in ("licence.json", "selection.json", "skipped.json"):
         if (annotations / name).exists():
             shutil.copyfile(annotations / name, output / name)

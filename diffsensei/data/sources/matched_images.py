@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 
 from diffsensei.config.schema import DownloadConfig, MangaZeroSource
+from diffsensei.data.annotation_file import read_annotations
 from diffsensei.data.halves import Half, write_halves
 from diffsensei.data.images import Gray, decode_image, encode_png
 from diffsensei.data.objects import Objects
 from diffsensei.data.page_paths import check_image_path
-from diffsensei.data.records import PageAnnotation, TwoHalves, parse_page, read_annotations
+from diffsensei.data.records import PageAnnotation, TwoHalves, parse_page
 from diffsensei.data.refusal import Refusal
 from diffsensei.data.sources.files import PDF_DPI, open_files
 from diffsensei.data.sources.hash_list import ImageHash, hash_text, known_hashes, read_hashes

@@ -12,7 +12,7 @@ from diffsensei.data.synthetic.ink import Image
 from diffsensei.seeding import numpy_stream
 
 Level = Literal["page", "panel", "character", "dialog"]
-Verdict = Literal["missing", "quarantined", "warning"]
+Verdict = Literal["missing", "removed", "quarantined", "warning"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Served:
 
 
 _KINDS = (
-    Defect("dead_url", "page", "missing"),
+    Defect("dead_url", "page", "removed"),
     Defect("truncated_image", "page", "quarantined"),
     Defect("wrong_image", "page", "quarantined"),
     Defect("not_an_image", "page", "quarantined"),
@@ -57,6 +57,23 @@ _KINDS = (
     Defect("panel_slightly_outside", "panel", "warning"),
     Defect("duplicate_character_id", "panel", "warning"),
     Defect("rescaled_half", "page", "warning"),
+    Defect("no_panels", "page", "quarantined"),
+    Defect("unknown_key", "page", "warning"),
+    Defect("colour_page", "page", "warning"),
+    Defect("reversed_order", "page", "warning"),
+    Defect("tiny_panel", "panel", "quarantined"),
+    Defect("control_characters", "panel", "quarantined"),
+    Defect("refusal_caption", "panel", "quarantined"),
+    Defect("endless_caption", "panel", "quarantined"),
+    Defect("html_caption", "panel", "warning"),
+    Defect("long_caption", "panel", "warning"),
+    Defect("extreme_aspect", "panel", "warning"),
+    Defect("many_characters", "panel", "warning"),
+    Defect("many_dialogs", "panel", "warning"),
+    Defect("dialog_covers_panel", "panel", "warning"),
+    Defect("small_character", "character", "warning"),
+    Defect("lonely_character", "character", "warning"),
+    Defect("character_mostly_outside", "character", "warning"),
 )
 DEFECTS: dict[str, Defect] = {defect.kind: defect for defect in _KINDS}
 
@@ -65,11 +82,19 @@ _NEEDS: dict[str, tuple[str, int]] = {
     "unknown_type": ("characters", 1),
     "duplicate_character_id": ("characters", 2),
     "dialog_outside_panel": ("dialogs", 1),
+    "many_dialogs": ("dialogs", 1),
+    "dialog_covers_panel": ("dialogs", 1),
+    "many_characters": ("characters", 1),
+    "small_character": ("characters", 1),
+    "lonely_character": ("characters", 1),
+    "character_mostly_outside": ("characters", 1),
 }
 """Box list of which one panel must have at least so many."""
 _ALWAYS_POSSIBLE = "empty_caption"
-RENAMED = ("rescaled_half",)
+RENAMED = ("rescaled_half", "colour_page")
 """Kinds whose files are whole, so that their urls carry the digest of what is served."""
+SMALL_PX = 6.0
+"""Edge of boxes that are too small to draw, or to recognise anybody by."""
 SLIGHTLY_PX = 1.5
 """Pixels by which the box of ``panel_slightly_outside`` leaves its page."""
 
@@ -124,12 +149,19 @@ def _halved(image: Image) -> Image:
     return np.asarray(cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
+def _coloured(image: Image) -> bytes:
+    """A PNG of the image on yellow paper."""
+    colours = np.stack([image // 2, image, image], axis=-1)
+    return cv2.imencode(".png", colours)[1].tobytes()
+
+
 _ON_FILES: dict[str, Callable[[bytes, Callable[[Image], bytes]], bytes | None]] = {
     "dead_url": lambda data, encode: None,
     "truncated_image": lambda data, encode: data[: len(data) * 3 // 5],
     "wrong_image": lambda data, encode: encode(np.ascontiguousarray(_decoded(data)[:, ::-1])),
     "not_an_image": lambda data, encode: b"<!doctype html><title>This chapter was removed</title>",
     "rescaled_half": lambda data, encode: encode(_halved(_decoded(data))),
+    "colour_page": lambda data, encode: _coloured(_decoded(data)),
 }
 
 
@@ -211,6 +243,67 @@ def _move_dialog_away(served: Served, rng: np.random.Generator) -> None:
     dialog["bbox"] = [left, y1, left + x2 - x1, y2]
 
 
+def _caption(text: str) -> Callable[[Served, np.random.Generator], None]:
+    def change(served: Served, rng: np.random.Generator) -> None:
+        _frame(served, rng)["caption"] = text
+
+    return change
+
+
+def _shrink(served: Served, rng: np.random.Generator) -> None:
+    x1, y1, _, _ = (frame := _frame(served, rng))["bbox"]
+    frame["bbox"] = [x1, y1, x1 + SMALL_PX, y1 + SMALL_PX]
+
+
+def _stretch(served: Served, rng: np.random.Generator) -> None:
+    """An empty strip, five times as tall as wide."""
+    frame = _frame(served, rng)
+    x1, _, x2, _ = frame["bbox"]
+    lowest = max(other["bbox"][3] for other in served.raw["frames"])
+    width = min(lowest / 5.5, x2 - x1)
+    frame |= {"bbox": [x1, 0.0, x1 + width, 5.5 * width], "characters": [], "dialogs": []}
+
+
+def _crowd(box_list: str, count: int) -> Callable[[Served, np.random.Generator], None]:
+    def change(served: Served, rng: np.random.Generator) -> None:
+        boxes = _frame(served, rng, box_list)[box_list]
+        for number in range(count - len(boxes)):
+            boxes.append(boxes[0] | ({"id": f"extra-{number}"} if "id" in boxes[0] else {}))
+
+    return change
+
+
+def _cover(served: Served, rng: np.random.Generator) -> None:
+    dialog = _box(served, rng, "dialogs")
+    dialog["bbox"] = list(served.raw["frames"][served.place["panel_index"]]["bbox"])
+
+
+def _shrink_character(served: Served, rng: np.random.Generator) -> None:
+    """To the middle of its panel."""
+    character = _box(served, rng, "characters")
+    x1, y1, x2, y2 = served.raw["frames"][served.place["panel_index"]]["bbox"]
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    character["bbox"] = [x, y, x + SMALL_PX, y + SMALL_PX]
+
+
+def _estrange(served: Served, rng: np.random.Generator) -> None:
+    _box(served, rng, "characters")["id"] = "nobody else"
+
+
+def _break_out(served: Served, rng: np.random.Generator) -> None:
+    """A fifth of the box stays in its panel; the rest lies beside it, towards the middle of the page."""
+    character = _box(served, rng, "characters")
+    x1, y1, x2, y2 = served.raw["frames"][served.place["panel_index"]]["bbox"]
+    width = (x2 - x1) / 2
+    page_width = served.raw["meta"]["width1"] + served.raw["meta"]["width2"]
+    left = x1 - 0.8 * width if x1 + x2 > page_width else x2 - 0.2 * width
+    character["bbox"] = [left, y1, left + width, y2]
+
+
+def _reverse(served: Served, rng: np.random.Generator) -> None:
+    served.raw["frames"].reverse()
+
+
 def _repeat_id(served: Served, rng: np.random.Generator) -> None:
     characters = _frame(served, rng, "characters", least=2)["characters"]
     characters[1]["id"] = characters[0]["id"]
@@ -231,4 +324,20 @@ _ON_ANNOTATIONS: dict[str, Callable[[Served, np.random.Generator], None]] = {
     "dialog_outside_panel": _move_dialog_away,
     "panel_slightly_outside": _nudge_out,
     "duplicate_character_id": _repeat_id,
+    "no_panels": lambda served, rng: served.raw["frames"].clear(),
+    "unknown_key": lambda served, rng: served.raw.update(score=0.5),
+    "reversed_order": _reverse,
+    "tiny_panel": _shrink,
+    "control_characters": _caption("a girl\x00 looks up"),
+    "refusal_caption": _caption("I'm sorry, but I cannot describe this image."),
+    "endless_caption": _caption("a girl and " * 2000),
+    "html_caption": _caption("a girl <script>alert(1)</script> looks up"),
+    "long_caption": _caption("a girl and a boy " * 30),
+    "extreme_aspect": _stretch,
+    "many_characters": _crowd("characters", 5),
+    "many_dialogs": _crowd("dialogs", 9),
+    "dialog_covers_panel": _cover,
+    "small_character": _shrink_character,
+    "lonely_character": _estrange,
+    "character_mostly_outside": _break_out,
 }

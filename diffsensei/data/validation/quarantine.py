@@ -1,4 +1,5 @@
-"""What was set aside and why, and the law that nothing vanishes: input = ok + quarantined + missing.
+"""What was set aside and why, and the law that nothing vanishes: input = ok + quarantined +
+missing + removed.
 
 A page, panel or box that is not accepted gets one row with its first failing check and the value that failed it;
 what it contains goes with it and is counted there.
@@ -11,23 +12,27 @@ import pandas as pd
 
 from diffsensei.data.tables import printable
 from diffsensei.data.validation.checks import CheckResult
+from diffsensei.data.validation.waivers import Waivers
 
+STATES = ("quarantined", "missing", "removed")
 LEVELS = ("page", "panel", "box")
 MAX_EVIDENCE = 300
 
 
 def set_aside(
-    table: pd.DataFrame, results: Sequence[CheckResult], *, level: str, ids: Sequence[str]
+    table: pd.DataFrame, results: Sequence[CheckResult], *, level: str, ids: Sequence[str], waivers: Waivers
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """The accepted rows of ``table`` (in order), and one quarantine row for each other.
 
     ``results`` are in order of precedence: an item is set aside by the first check that it fails. ``table`` has
-    ``num_panels`` and ``num_boxes``, the contents that go with it.
+    ``num_panels`` and ``num_boxes``, the contents that go with it. ``waivers`` keep what a person accepted.
     """
     verdicts: dict[int, CheckResult] = {}
     for result in results:
         if result.check.severity != "warning":
             for position in result.failed:
+                if waivers.accept(ids[position], result.check):
+                    continue
                 verdicts.setdefault(position, result)
     rows = []
     for position in sorted(verdicts):
@@ -41,7 +46,7 @@ def set_aside(
             reason, _, evidence = evidence.partition(": ")
         rows.append(
             {
-                "state": "missing" if check.severity == "missing" else "quarantined",
+                "state": check.severity if check.severity in STATES else "quarantined",
                 "level": level,
                 "id": ids[position],
                 "page_id": row["page_id"],
@@ -55,7 +60,7 @@ def set_aside(
                 "num_boxes": int(row["num_boxes"]),
             }
         )
-    accepted = table.drop(index=table.index[sorted(verdicts)]).reset_index(drop=True)
+    accepted = table.drop(index=table.index[sorted(verdicts)]).reset_index(drop=True) if verdicts else table
     return accepted, rows
 
 
@@ -76,7 +81,7 @@ def quarantine_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def conservation(
     given: Mapping[str, int], accepted: Mapping[str, int], quarantine: pd.DataFrame
 ) -> dict[str, dict[str, int]]:
-    """Per level ``{input, ok, quarantined, missing}``; ``given`` was counted in the raw annotations.
+    """Per level ``{input, ok, quarantined, missing, removed}``; ``given`` was counted in the raw annotations.
 
     Raises ValueError unless they add up at every level: then rows were lost or invented on the way.
     """
@@ -85,13 +90,13 @@ def conservation(
     for name in LEVELS:
         column = {"panel": "num_panels", "box": "num_boxes"}.get(name)
         entry = {"input": int(given[name]), "ok": int(accepted[name])}
-        for state in ("quarantined", "missing"):
+        for state in STATES:
             of_state = quarantine["state"] == state
             contained = 0 if column is None else int(quarantine.loc[of_state & (level != name), column].sum())
             entry[state] = int((of_state & (level == name)).sum()) + contained
-        if entry["input"] != entry["ok"] + entry["quarantined"] + entry["missing"]:
+        if entry["input"] != entry["ok"] + sum(entry[state] for state in STATES):
             raise ValueError(
-                f"the {name} counts do not add up: {entry}; expected input = ok + quarantined + missing. "
+                f"the {name} counts do not add up: {entry}; expected input = ok + {' + '.join(STATES)}. "
                 "This is a fault of the validation itself: please report it with the annotation file"
             )
         counts[name] = entry

@@ -25,12 +25,16 @@ THREADS = 2
 
 @dataclass(frozen=True)
 class StitchTask:
-    """A page to stitch: image files from left to right, annotated widths, the lowest annotated edge in pixels."""
+    """A page to stitch: image files from left to right, annotated widths, the lowest annotated edge in pixels.
+
+    ``panels`` are boxes (xyxy pixels, as annotated) whose pictures are hashed.
+    """
 
     page_id: str
     halves: tuple[Path, ...]
     widths: tuple[int, ...]
     lowest_edge: float
+    panels: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Stitched:
     """The outcome: a page of (height, width) pixels, or a ``reason`` with its evidence.
 
     ``image_sha256`` is that of the stored PNG; ``dhash`` is 16 hex digits, empty for a near-blank page;
-    ``rescaled`` tells that pixels were resampled to the annotated width.
+    ``rescaled`` tells that pixels were resampled to the annotated width. ``panel_dhashes`` are as ``dhash``, one for
+    each panel, empty also where its box holds no pixels.
     """
 
     page_id: str
@@ -48,6 +53,7 @@ class Stitched:
     dhash: str = ""
     chroma: float = 0.0
     rescaled: bool = False
+    panel_dhashes: tuple[str, ...] = ()
     reason: str = ""
     evidence: str = ""
 
@@ -68,16 +74,30 @@ def _stitch_file(task: StitchTask, folder: Path, max_megapixels: float) -> Stitc
     page = stitch(*fitted)
     data = encode_png(page)
     (folder / f"{task.page_id}.png").write_bytes(data)
-    dhash = difference_hash(page)
     return Stitched(
         page_id=task.page_id,
         height=page.shape[0],
         width=page.shape[1],
         image_sha256=hashlib.sha256(data).hexdigest(),
-        dhash="" if dhash is None else f"{dhash:016x}",
+        dhash=_hash_text(page),
         chroma=max(image.chroma for image in images),
         rescaled=any(new is not old for new, old in zip(fitted, halves, strict=True)),
+        panel_dhashes=tuple(_panel_hash(page, box) for box in task.panels),
     )
+
+
+def _hash_text(picture: Gray) -> str:
+    dhash = difference_hash(picture)
+    return "" if dhash is None else f"{dhash:016x}"
+
+
+def _panel_hash(page: Gray, box: Sequence[float]) -> str:
+    if not np.isfinite(box).all():
+        return ""
+    height, width = page.shape
+    x1, x2 = np.clip(np.rint([box[0], box[2]]), 0, width).astype(int)
+    y1, y2 = np.clip(np.rint([box[1], box[3]]), 0, height).astype(int)
+    return _hash_text(page[y1:y2, x1:x2]) if x1 < x2 and y1 < y2 else ""
 
 
 def _read(path: Path) -> bytes:

@@ -85,7 +85,7 @@ def test_body_and_manners(server) -> None:
 def test_gone_is_final_at_once(server, status: int) -> None:
     server.answers["/a"] = server.body(b"", status=status)
     refused = refusal(server, "/a")
-    assert (refused.reason, refused.state, refused.transient) == (f"dead_url_{status}", "missing", False)
+    assert (refused.reason, refused.state, refused.transient) == (f"dead_url_{status}", "removed", False)
     assert server.hits["/a"] == 1
 
 

@@ -69,7 +69,7 @@ def test_every_url_gets_a_state_and_a_reason(server, tmp_path: Path) -> None:
     for path, (data, _, _) in paths.items():
         server.answers[path] = server.body(data)
     paths |= {
-        "/dead.png": (b"", "missing", "dead_url_404"),
+        "/dead.png": (b"", "removed", "dead_url_404"),
         "https://127.0.0.1/a.png": (b"", "quarantined", "forbidden_host"),
     }
     found, _ = fates(server, tmp_path, list(paths))

@@ -53,7 +53,7 @@ def validated(tmp_path_factory: pytest.TempPathFactory) -> Path:
             x1, y1 = rng.uniform(0, 60, 2)
             frame = [x1, y1 / 3, x1 + rng.uniform(30, 80), y1 / 3 + rng.uniform(20, 60)]
             key = {"page_id": page_id, "panel_id": f"{page_id}-{index}", "panel_index": index}
-            rows["panels"].append(key | dict(zip(BOX, frame, strict=True)) | {"caption": f"panel {index}"})
+            rows["panels"].append(key | dict(zip(BOX, frame, strict=True)) | {"caption": f"panel {index}", "dhash": ""})
             ids = ["0", "1"] if index else ["0", "0", "2"]  # id 0 repeats in panel 0
             for place, name in enumerate(ids):
                 box = [frame[0] + 3.3 * place, frame[1] - 2.0, frame[0] + 14.6 + place, frame[1] + 11.2]

@@ -24,6 +24,7 @@ def accepted(num_series: int = 3, num_pages: int = 8, num_panels: int = 4) -> tu
     pages["image_sha256"] = "sha" + pages["page_id"]
     panels = pages[["page_id"]].merge(pd.DataFrame({"panel": range(num_panels)}), how="cross")
     panels["panel_id"] = panels["page_id"] + "-" + panels["panel"].astype(str)
+    panels["dhash"] = [f"{int(value):016x}" for value in np.random.default_rng(1).integers(0, 2**63, len(panels))]
     characters = panels[["page_id", "panel_id"]].assign(character_id="0")
     return pages, panels, characters
 

@@ -21,7 +21,7 @@ SOURCE = SyntheticSource(num_series=4, pages_per_series=4, page_height=240, seed
 PAGE = draw_page(SOURCE, 0, 1)
 RAW = PAGE.annotation.model_dump(mode="json")
 FILES = [encode_png(half) for half in PAGE.halves]
-ON_FILES = ("dead_url", "truncated_image", "wrong_image", "not_an_image", "rescaled_half")
+ON_FILES = ("dead_url", "truncated_image", "wrong_image", "not_an_image", "rescaled_half", "colour_page")
 PARSES = sorted(set(DEFECTS) - {"missing_url2", "non_numeric_box"})
 
 
@@ -49,6 +49,8 @@ def test_one_defect_changes_one_thing(kind: str) -> None:
     changed_files = sum(new != old for new, old in zip(served.halves, FILES, strict=True))
     assert changed_files == (kind in ON_FILES)
     assert (json.dumps(served.raw) != json.dumps(RAW)) == (kind not in ON_FILES)
+    if kind in ("no_panels", "reversed_order"):  # what these change is the list itself
+        return
     frames = zip(served.raw["frames"], RAW["frames"], strict=True)
     assert sum(json.dumps(new) != json.dumps(old) for new, old in frames) == ("panel_index" in served.place)
 

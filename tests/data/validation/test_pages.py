@@ -21,11 +21,15 @@ from diffsensei.data.panels.cutting import cut_panels
 from diffsensei.data.panels.panel_set import PanelSet
 from diffsensei.data.sources.annotations import collect_annotations
 from diffsensei.data.synthetic.defects import DEFECTS
+from diffsensei.data.validation import ledger
 from diffsensei.data.validation.pages import validate_pages
 
-SOURCE = SyntheticSource(num_series=2, pages_per_series=18, page_height=192, seed=952, defect_rate=0.8)
+pytestmark = pytest.mark.slow
+
+SOURCE = SyntheticSource(num_series=2, pages_per_series=44, page_height=192, seed=1482, defect_rate=0.8)
 """With this seed every kind of defect occurs."""
 DATA = tiny().data
+TEXT_ENCODER = tiny().model.foundations.text_encoder
 DOWNLOAD: DownloadConfig = DATA.download
 VALIDATION = DATA.validation.replaced(max_quarantine_rate=1.0, min_panel_side=16)
 REASONS = {
@@ -48,6 +52,23 @@ REASONS = {
     "panel_slightly_outside": "panel_clamped",
     "duplicate_character_id": "duplicate_character_id",
     "rescaled_half": "rescaled_page",
+    "no_panels": "no_panels",
+    "unknown_key": "unknown_keys",
+    "colour_page": "colour_page",
+    "reversed_order": "reading_order",
+    "tiny_panel": "panel_too_small",
+    "control_characters": "control_characters",
+    "refusal_caption": "refusal_caption",
+    "endless_caption": "endless_caption",
+    "html_caption": "html_caption",
+    "long_caption": "long_caption",
+    "extreme_aspect": "extreme_aspect",
+    "many_characters": "many_characters",
+    "many_dialogs": "many_dialogs",
+    "dialog_covers_panel": "dialogs_cover_panel",
+    "small_character": "small_character",
+    "lonely_character": "no_other_reference",
+    "character_mostly_outside": "character_mostly_outside",
 }
 
 
@@ -76,6 +97,7 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Ingested:
     root = tmp_path_factory.mktemp("ingested")
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as executor:
         patch.setattr(fetching, "BACKOFF_S", 0.01)
+        patch.setattr(ledger, "NUM_EXAMPLES", 10**6)
         annotations = folder(root, "annotations")
         collect_annotations(source=SOURCE, workspace=folder(root, "w0"), output=annotations)
         downloaded = folder(root, "downloaded")
@@ -94,6 +116,8 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Ingested:
             workspace=folder(root, "w2"),
             output=folder(root, "validated"),
             executor=executor,
+            buckets=DATA.buckets,
+            text_encoder=TEXT_ENCODER,
         )
     world = json.loads((annotations / "world.json").read_text())
     return Ingested(root, world, json.loads((annotations / "annotations.json").read_text()))
@@ -140,7 +164,8 @@ def test_counts_add_up(ingested: Ingested) -> None:
         "box": boxes,
     }
     for level in counts.values():
-        assert level["input"] == level["ok"] + level["quarantined"] + level["missing"]
+        assert level["input"] == sum(level[state] for state in ("ok", "quarantined", "missing", "removed"))
+        assert level.pop("missing") == 0  # the world is whole but for what was taken down
         assert min(level.values()) > 0
     assert counts["panel"]["ok"] == len(ingested.table("panels"))
     assert counts["page"]["ok"] == len(ingested.table("pages"))
@@ -197,6 +222,7 @@ def digests(root: Path) -> dict[str, bytes]:
 def test_number_of_workers_changes_no_byte(ingested: Ingested, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads or processes, one or two: same pages, tables, panel sets."""
     monkeypatch.setattr("diffsensei.data.validation.pages.PAGES_PER_TASK", 3)
+    monkeypatch.setattr(ledger, "NUM_EXAMPLES", 10**6)
     monkeypatch.setattr("diffsensei.data.panels.cutting.MAX_SHARD_PAGES", 3)
     results = []
     for name, executor in (("one", ThreadPoolExecutor(1)), ("two", ProcessPoolExecutor(2))):
@@ -210,6 +236,8 @@ def test_number_of_workers_changes_no_byte(ingested: Ingested, tmp_path: Path, m
                 workspace=folder(tmp_path, f"w1-{name}"),
                 output=validated,
                 executor=executor,
+                buckets=DATA.buckets,
+                text_encoder=TEXT_ENCODER,
             )
             cut_panels(
                 split=SplitConfig(eval_pages_per_series=1, min_panels=3),
