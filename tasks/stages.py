@@ -79,7 +79,7 @@ def _data(config: ExperimentConfig) -> list[Stage]:
         ),
         Stage(
             name="panels",
-            version=1,
+            version=2,
             entry="diffsensei.data.panels.cutting:cut_panels",
             config={"split": "data.split"},
             inputs={"validated": "validate"},

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import zlib
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -59,7 +61,7 @@ def panel_set(tmp_path) -> Path:
     def store(image: np.ndarray) -> dict[str, int]:
         nonlocal offset
         blob = encode_png(image)
-        address = {"shard": 0, "offset": offset, "length": len(blob)}
+        address = {"shard": 0, "offset": offset, "length": len(blob), "crc32": zlib.crc32(blob)}
         blobs.append(blob)
         offset += len(blob)
         return address

@@ -30,6 +30,7 @@ from diffsensei.data.validation.checks import (
 from diffsensei.data.validation.page_facts import page_facts, stitch_tasks, with_images
 from diffsensei.data.validation.quarantine import conservation, quarantine_table, set_aside
 from diffsensei.data.validation.stitch import Stitched, StitchTask, stitch_batch
+from diffsensei.durable import link
 from diffsensei.geometry import area
 from diffsensei.progress import Progress
 
@@ -109,14 +110,18 @@ def validate_pages(
 def _stitch_all(
     tasks: Sequence[StitchTask], folder: Path, max_megapixels: float, executor: Executor, workspace: Path
 ) -> dict[str, Stitched]:
-    """The outcome of every task by page id."""
+    """The outcome of every task by page id; accepted pages are in ``folder``, those of a broken attempt in the workspace."""
     batches = [tasks[start : start + PAGES_PER_TASK] for start in range(0, len(tasks), PAGES_PER_TASK)]
     progress = Progress(workspace / "progress.json", "stitch and check pages", len(tasks), unit="pages")
-    futures = [executor.submit(stitch_batch, batch, folder, max_megapixels) for batch in batches]
+    stitched_folder = workspace / "pages"
+    stitched_folder.mkdir(exist_ok=True)
+    futures = [executor.submit(stitch_batch, batch, stitched_folder, max_megapixels) for batch in batches]
     outcomes: dict[str, Stitched] = {}
     for future in futures:
         done = future.result()
         outcomes |= {outcome.page_id: outcome for outcome in done}
+        for name in (f"{outcome.page_id}.png" for outcome in done if not outcome.reason):
+            link(stitched_folder / name, folder / name)
         progress.advance(len(done))
     return outcomes
 
