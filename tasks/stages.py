@@ -105,10 +105,11 @@ def _training(config: ExperimentConfig) -> list[Stage]:
         "compilation": config.runtime.compile,
     }
     data = {"panels": "panels", "features": "features"}
+    made_with = {"buckets": "data.buckets", **_foundations("vae")}
     return [
         Stage(
             name="features",
-            version=1,
+            version=2,
             entry="diffsensei.training.features:encode_features",
             config={
                 "buckets": "data.buckets",
@@ -130,6 +131,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             entry="diffsensei.training.stages:pretrain",
             config={
                 "stage": "training.pretrain",
+                **made_with,
                 "unet": "model.unet",
                 "unet_weights": "model.foundations.unet",
                 "caption_drop_rate": "data.conditioning.caption_drop_rate",
@@ -140,7 +142,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             inputs=data,
             resources=resources,
             launcher="accelerate",
-            identity=_identity(config, "unet", *texts),
+            identity=_identity(config, "vae", "unet", *texts),
             packages=TENSORS,
         ),
         Stage(
@@ -149,6 +151,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             entry="diffsensei.training.stages:stage1",
             config={
                 "stage": "training.stage1",
+                **made_with,
                 "layout": "model.layout",
                 "fidelity": "model.fidelity",
                 "resampler": "model.resampler",
@@ -162,7 +165,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             inputs=data | {"pretrain": "pretrain"},
             resources=resources,
             launcher="accelerate",
-            identity=_identity(config, "ip_adapter", *texts, *images),
+            identity=_identity(config, "vae", "ip_adapter", *texts, *images),
             packages=TENSORS,
         ),
         Stage(
@@ -171,6 +174,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             entry="diffsensei.training.stages:stage2",
             config={
                 "stage": "training.stage2",
+                **made_with,
                 "fidelity": "model.fidelity",
                 "adapter": "model.adapter",
                 "conditioning": "data.conditioning",
@@ -183,7 +187,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             inputs=data | {"stage1": "stage1"},
             resources=resources,
             launcher="accelerate",
-            identity=_identity(config, "llm", *texts, *images),
+            identity=_identity(config, "vae", "llm", *texts, *images),
             packages=TENSORS,
         ),
     ]

@@ -1,8 +1,7 @@
 """An evaluation panel set of drawn panels, and small random judges on disk in the hub's formats."""
 
-from pathlib import Path
-
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd

@@ -110,7 +110,7 @@ def validate_pages(
 def _stitch_all(
     tasks: Sequence[StitchTask], folder: Path, max_megapixels: float, executor: Executor, workspace: Path
 ) -> dict[str, Stitched]:
-    """The outcome of every task by page id; accepted pages are in ``folder``, those of a broken attempt in the workspace."""
+    """The outcome of every task by page id. Pages are made in the workspace, where a next attempt finds them."""
     batches = [tasks[start : start + PAGES_PER_TASK] for start in range(0, len(tasks), PAGES_PER_TASK)]
     progress = Progress(workspace / "progress.json", "stitch and check pages", len(tasks), unit="pages")
     stitched_folder = workspace / "pages"
