@@ -7,6 +7,7 @@ from pathlib import Path
 
 from diffsensei.config import ExperimentConfig
 from diffsensei.config.schema import MangaZeroSource
+from infra.dask_cluster import SlurmWorkers
 from infra.digest import file_digest
 from infra.stage import Resources, Stage
 
@@ -52,6 +53,9 @@ def _data(config: ExperimentConfig) -> list[Stage]:
     source = config.data.source
     workers = config.runtime.dask_workers
     dask = Resources(cpus=workers, dask_workers=workers)
+    if config.runtime.dask != "local":
+        slurm = SlurmWorkers.model_validate(config.runtime.dask.model_dump())
+        dask = Resources(cpus=1, dask_workers=workers, dask_slurm=slurm)
     return [
         Stage(
             name="annotations",

