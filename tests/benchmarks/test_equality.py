@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.benchmarks import answers, dialogs, loops, masks
+from tests.benchmarks import answers, dialogs, loading, loops, masks
 from tests.benchmarks.interleaved import Case, measure
 
-CASES = [case for module in (masks, dialogs, answers, loops) for case in module.cases()]
+CASES = [case for module in (masks, dialogs, answers, loops, loading) for case in module.cases()]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -23,7 +23,7 @@ from diffsensei.data.validation.stitch import StitchTask
 
 KILLS = 15
 """Of each of the two stages."""
-NUM_PAGES, HEIGHT, WIDTH = 24, 600, 900
+NUM_PAGES, HEIGHT, WIDTH = 16, 300, 450
 Attempt = Callable[[Path, Path], None]
 
 
@@ -45,7 +45,7 @@ def validated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows["pages"].append({"page_id": page_id, **about})
         for index in range(4):
             key = {"page_id": page_id, "panel_id": f"{page_id}-{index}", "panel_index": index}
-            frame = [200.0 * index, 0.0, 200.0 * index + 190, 590.0]
+            frame = [100.0 * index, 0.0, 100.0 * index + 95, 290.0]
             rows["panels"].append(key | dict(zip(BOX, frame, strict=True)) | {"caption": "a panel"})
             rows["characters"].append(
                 key | dict(zip(BOX, frame, strict=True)) | {"box_index": 0, "character_id": "0", "type": 0}

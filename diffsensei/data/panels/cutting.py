@@ -9,7 +9,7 @@ import json
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +33,6 @@ MAX_SHARD_PIXELS = 128 * 2**20
 """Page pixels behind one shard. Panels and crops each repeat at most the page, at about a byte a pixel: 256 MB."""
 MAX_SHARD_PAGES = 16
 """Pages that one task cuts: enough to outweigh the task, few enough that every worker gets some."""
-THREADS = 2
 
 Row = dict[str, Any]
 
@@ -177,8 +176,7 @@ def write_shard(batch: Sequence[PageCuts], shard: Path) -> list[Stored]:
     record_path = shard.with_suffix(".json")
     stored = _finished(shard, record_path, plan)
     if stored is None:
-        with ThreadPoolExecutor(THREADS) as threads:
-            blobs = [blob for page in threads.map(_cut_page, batch) for blob in page]
+        blobs = [blob for cuts in batch for blob in _cut_page(cuts)]
         stored = [Stored(len(blob), zlib.crc32(blob)) for blob in blobs]
         write_whole(shard, b"".join(blobs))
         write_whole(record_path, ShardRecord(plan=plan, images=stored).model_dump_json().encode())
