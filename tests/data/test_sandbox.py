@@ -17,7 +17,7 @@ from tests.data import poison
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    sandbox = Sandbox(Limits(memory_mb=256, cpu_s=1, wall_s=3.0))
+    sandbox = Sandbox(Limits(memory_mb=256, cpu_s=1, wall_s=60.0))
     yield sandbox
     sandbox.close()
 
@@ -42,7 +42,6 @@ def test_threads_get_a_child_each(sandbox: Sandbox) -> None:
         (poison.be_killed, "decoder_died", "SIGKILL"),
         (poison.leave, "decoder_died", "exit code 3"),
         (poison.spin, "decoder_timeout", "1 s of processor time"),
-        (poison.sleep, "decoder_timeout", "within 3 s"),
         (poison.eat_memory, "decoder_out_of_memory", "256 MB"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -50,21 +49,26 @@ def test_threads_get_a_child_each(sandbox: Sandbox) -> None:
 def test_poison_is_refused_and_the_next_item_served(
     sandbox: Sandbox, function: Callable[[], object], reason: str, evidence: str
 ) -> None:
-    began = time.monotonic()
     with pytest.raises(Refusal) as caught:
         sandbox.run(function)
     assert caught.value.reason == reason
     assert evidence in caught.value.evidence
     assert caught.value.state == "quarantined"
-    assert time.monotonic() - began < 6
     assert sandbox.run(poison.double, 21) == 42
+
+
+def test_what_waits_without_working_is_ended_too() -> None:
+    sandbox = Sandbox(Limits(wall_s=0.5))
+    with pytest.raises(Refusal, match="decoder_timeout") as caught:
+        sandbox.run(poison.sleep)
+    assert caught.value.evidence == "no answer within 0.5 s"
 
 
 def test_time_is_counted_anew_for_each_item() -> None:
     sandbox = Sandbox(Limits(cpu_s=1))
     first = sandbox.run(poison.process_id)
     for _ in range(3):
-        sandbox.run(sum, range(10**7))  # some 0.2 s each, more than the limit in all on a slow machine
+        sandbox.run(sum, range(10**7))  # some 0.2 s each, so more than the limit in all on a slow machine
     assert sandbox.run(poison.process_id) == first
     sandbox.close()
 

@@ -82,7 +82,7 @@ def test_a_poisonous_page_is_refused_and_its_neighbours_are_not(
     monkeypatch.setattr(stitch_module, "_stitch_file", poison.stitch_or_die)
     names = ["fine", "segfault", "also fine", "spin", "eat", "sleep", "at last"]
     tasks = [StitchTask(name, (half(tmp_path),), (120,), 0.0) for name in names]
-    outcomes = stitch_batch(tasks, tmp_path, 1.0, Limits(memory_mb=256, cpu_s=1, wall_s=2.5))
+    outcomes = stitch_batch(tasks, tmp_path, 1.0, Limits(memory_mb=256, cpu_s=1, wall_s=5.0))
     reasons = {outcome.page_id: outcome.reason for outcome in outcomes}
     assert reasons == {
         "fine": "",
