@@ -188,6 +188,7 @@ class _Execution:
             workspace=str(self._folder.workspace),
             output=str(path / "output"),
             dask_workers=self._stage.resources.dask_workers,
+            dask_slurm=self._stage.resources.dask_slurm,
         )
         intent = Intent(
             token=uuid.uuid4().hex,

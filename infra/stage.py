@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from infra.dask_cluster import SlurmWorkers
 from infra.digest import json_digest
 
 Json = Any
@@ -38,6 +39,8 @@ class Resources:
     memory_gb: float = 4.0
     dask_workers: int = 0
     """Worker processes of the Dask cluster whose executor the function is given; 0: no cluster."""
+    dask_slurm: SlurmWorkers | None = None
+    """Where that cluster's workers run: as jobs of Slurm; None: on the stage's own machine."""
     walltime_s: float = 24 * 3600.0
     num_processes: int = 1
     """Processes that ``launcher="accelerate"`` starts."""

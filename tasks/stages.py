@@ -7,6 +7,7 @@ from pathlib import Path
 
 from diffsensei.config import ExperimentConfig
 from diffsensei.config.schema import FilesSource, Manga109Source, MangaZeroSource
+from infra.dask_cluster import SlurmWorkers
 from infra.digest import file_digest
 from infra.settings import Settings
 from infra.stage import Resources, Stage
@@ -56,6 +57,10 @@ def _data(config: ExperimentConfig) -> list[Stage]:
     workers = config.runtime.dask_workers
     dask = Resources(cpus=workers, dask_workers=workers)
     annotation, annotations = _annotation(config)
+
+    if config.runtime.dask != "local":
+        slurm = SlurmWorkers.model_validate(config.runtime.dask.model_dump())
+        dask = Resources(cpus=1, dask_workers=workers, dask_slurm=slurm)
     return [
         Stage(
             name="annotations",
@@ -166,10 +171,11 @@ def _training(config: ExperimentConfig) -> list[Stage]:
         "compilation": config.runtime.compile,
     }
     data = {"panels": "panels", "features": "features"}
+    made_with = {"buckets": "data.buckets", **_foundations("vae")}
     return [
         Stage(
             name="features",
-            version=1,
+            version=2,
             entry="diffsensei.training.features:encode_features",
             config={
                 "buckets": "data.buckets",
@@ -191,6 +197,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             entry="diffsensei.training.stages:pretrain",
             config={
                 "stage": "training.pretrain",
+                **made_with,
                 "unet": "model.unet",
                 "unet_weights": "model.foundations.unet",
                 "caption_drop_rate": "data.conditioning.caption_drop_rate",
@@ -201,7 +208,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             inputs=data,
             resources=resources,
             launcher="accelerate",
-            identity=_identity(config, "unet", *texts),
+            identity=_identity(config, "vae", "unet", *texts),
             packages=TENSORS,
         ),
         Stage(
@@ -210,6 +217,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             entry="diffsensei.training.stages:stage1",
             config={
                 "stage": "training.stage1",
+                **made_with,
                 "layout": "model.layout",
                 "fidelity": "model.fidelity",
                 "resampler": "model.resampler",
@@ -223,7 +231,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             inputs=data | {"pretrain": "pretrain"},
             resources=resources,
             launcher="accelerate",
-            identity=_identity(config, "ip_adapter", *texts, *images),
+            identity=_identity(config, "vae", "ip_adapter", *texts, *images),
             packages=TENSORS,
         ),
         Stage(
@@ -232,6 +240,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             entry="diffsensei.training.stages:stage2",
             config={
                 "stage": "training.stage2",
+                **made_with,
                 "fidelity": "model.fidelity",
                 "adapter": "model.adapter",
                 "conditioning": "data.conditioning",
@@ -244,7 +253,7 @@ def _training(config: ExperimentConfig) -> list[Stage]:
             inputs=data | {"stage1": "stage1"},
             resources=resources,
             launcher="accelerate",
-            identity=_identity(config, "llm", *texts, *images),
+            identity=_identity(config, "vae", "llm", *texts, *images),
             packages=TENSORS,
         ),
     ]

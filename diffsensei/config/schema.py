@@ -401,12 +401,31 @@ class ReleaseConfig(Config):
     licence: str
 
 
+class SlurmDaskConfig(Config):
+    """Dask workers as Slurm jobs, for data that one machine is too small for: what each job asks for."""
+
+    queue: str | None = None
+    """Partition; None: the cluster's default."""
+    account: str | None = None
+    cores: PositiveInt = 8
+    """Also the worker processes of a job, of one thread each."""
+    memory_gb: PositiveFloat = 16.0
+    walltime_min: PositiveInt = 240
+    interface: str | None = None
+    """Network interface over which scheduler and workers meet, such as ib0."""
+    directives: tuple[str, ...] = ()
+    """Further ``#SBATCH`` lines, such as ``--constraint=avx2``."""
+
+
 class RuntimeConfig(Config):
     """Speed, not results: kept out of every stage key."""
 
     num_threads: PositiveInt
     """CPU threads of a compute job."""
     dask_workers: PositiveInt
+    """Processes that share data work."""
+    dask: Literal["local"] | SlurmDaskConfig = "local"
+    """Where they run: on the stage's machine, or as Slurm jobs."""
     log_every_steps: PositiveInt
     gradient_checkpointing: Literal["none", "llm", "all"] = "none"
     """Networks whose activations are computed again in the backward pass: less memory, a third more time."""

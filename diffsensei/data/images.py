@@ -47,7 +47,8 @@ def sniff_format(data: bytes) -> str | None:
 def decode_image(data: bytes, *, max_megapixels: float) -> DecodedImage:
     """Decode all of ``data``.
 
-    Raises `Refusal`: ``not_an_image``, ``too_many_pixels``, ``animated_image``, ``truncated_image``, ``broken_image``.
+    Raises `Refusal`: ``not_an_image``, ``too_many_pixels``, ``animated_image``, ``truncated_image``, ``broken_image``,
+    ``decoder_out_of_memory``.
     """
     kind = sniff_format(data)
     if kind is None:
@@ -67,8 +68,10 @@ def decode_image(data: bytes, *, max_megapixels: float) -> DecodedImage:
             raise Refusal("too_many_pixels", str(error)) from None
         except UnidentifiedImageError:
             raise Refusal("broken_image", f"{kind} header cannot be read") from None
+        except MemoryError:
+            raise Refusal("decoder_out_of_memory", f"{kind}, {len(data)} bytes") from None
         # Pillow's plugins raise almost anything on crafted files; all of it means the same to the page.
-        except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, MemoryError) as error:
+        except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError) as error:
             cut = "truncated" in str(error) or "Truncated" in str(error) or isinstance(error, EOFError)
             raise Refusal("truncated_image" if cut else "broken_image", f"{kind}, {len(data)} bytes: {error}") from None
 

@@ -1,21 +1,69 @@
 """Reads the frozen features of the training panels, stored by `features` or computed by the same encoders."""
 
 import hashlib
+import mmap
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
+from diffsensei.config.schema import BucketConfig
 from diffsensei.data.panels.buckets import Bucket
 from diffsensei.data.panels.panel_set import PanelSet
-from diffsensei.foundations.loading import ImageEncoder, TextEncoder
+from diffsensei.foundations.loading import ImageEncoder, TextEncoder, foundation_digest
 from diffsensei.models.character_features import encode_characters
 from diffsensei.models.text import encode_text
+
+
+class FeatureSources(BaseModel):
+    """sha256 of each thing that features are a function of; what a reader cannot know is None."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    panels: str
+    """The panel set: its tables, with the check sums of its images."""
+    buckets: str
+    """The table of training sizes."""
+    vae: str
+    text: str | None = None
+    """Text encoders with their tokenizers."""
+    characters: str | None = None
+    """Image encoders with their preprocessing, and how many patches Magi's sees."""
+
+    @classmethod
+    def of(
+        cls,
+        panels: PanelSet,
+        buckets: BucketConfig,
+        vae: str,
+        *,
+        text_encoders: Sequence[str] = (),
+        image_encoders: Sequence[str] = (),
+        magi_patches: Literal["all", "masked"] = "all",
+    ) -> "FeatureSources":
+        """Models are named by their references, and count by content where that is at hand (`foundation_digest`)."""
+        return cls(
+            panels=panels.digest(),
+            buckets=_sha256(buckets.model_dump_json()),
+            vae=foundation_digest([vae]),
+            text=foundation_digest(text_encoders) if text_encoders else None,
+            characters=_sha256(f"{foundation_digest(image_encoders)} {magi_patches}") if image_encoders else None,
+        )
+
+
+_SOURCE_NAMES = {
+    "panels": "another panel set",
+    "buckets": "another table of buckets",
+    "vae": "another VAE",
+    "text": "other text encoders or tokenizers",
+    "characters": "other image encoders or preprocessing",
+}
 
 
 class FeatureIndex(BaseModel):
@@ -28,12 +76,28 @@ class FeatureIndex(BaseModel):
     latent_channels: int
     num_panels: int
     num_crops: int
-    captions_sha256: str
+    sources: FeatureSources
     shard_rows: int
     text: bool
     """Whether text features are stored."""
     characters: bool
     """Whether character features are stored."""
+    crc32: dict[str, int]
+    """CRC-32 of each file, by its path in the folder."""
+
+    def require(self, expected: FeatureSources, folder: Path) -> None:
+        """Raises ValueError naming what the features in ``folder`` were made of instead of ``expected``.
+
+        Features that are not stored, and sources that the reader does not name, make no difference.
+        """
+        ignored = {name for name in ("text", "characters") if not getattr(self, name)}
+        wanted, given = expected.model_dump(exclude_none=True, exclude=ignored), self.sources.model_dump()
+        for name, digest in wanted.items():
+            if given[name] != digest:
+                raise ValueError(
+                    f"{folder} holds the features of {_SOURCE_NAMES[name]}: expected {name} {digest[:12]}, "
+                    f"got {str(given[name])[:12]}; run stage features again"
+                )
 
     def write(self, folder: Path) -> None:
         (folder / "index.json").write_text(self.model_dump_json(indent=1))
@@ -54,10 +118,11 @@ class CharacterFeatures(Protocol):
 
 
 class StoredRows:
-    """Rows of an array kept in shards on disk."""
+    """Rows of an array kept in shards on disk, each checked when it is first mapped."""
 
-    def __init__(self, folder: Path, name: str, shard_rows: int) -> None:
-        self._folder, self._name, self._shard_rows = folder, name, shard_rows
+    def __init__(self, folder: Path, name: str, index: FeatureIndex) -> None:
+        self._folder, self._name, self._index = folder, name, index
+        self._shard_rows = index.shard_rows
         self._shards: dict[int, NDArray[np.float16]] = {}
 
     def read(self, rows: NDArray[np.int64]) -> Tensor:
@@ -69,7 +134,9 @@ class StoredRows:
 
     def _shard(self, index: int) -> NDArray[np.float16]:
         if index not in self._shards:
-            self._shards[index] = np.load(shard_path(self._folder, self._name, index), mmap_mode="r")
+            path = shard_path(self._folder, self._name, index)
+            require_intact(path, self._index.crc32.get(path.relative_to(self._folder).as_posix()))
+            self._shards[index] = np.load(path, mmap_mode="r")
         return self._shards[index]
 
 
@@ -78,6 +145,7 @@ class PanelMoments:
 
     def __init__(self, folder: Path, index: FeatureIndex) -> None:
         self.buckets = tuple(Bucket(*size) for size in index.buckets)
+        require_intact(folder / "panel_buckets.npy", index.crc32.get("panel_buckets.npy"))
         self.panel_buckets: NDArray[np.int64] = np.load(folder / "panel_buckets.npy")
         self.scaling_factor = index.scaling_factor
         self.latent_channels = index.latent_channels
@@ -85,9 +153,7 @@ class PanelMoments:
         for bucket in range(len(self.buckets)):
             members = np.flatnonzero(self.panel_buckets == bucket)
             self._rows_in_bucket[members] = np.arange(len(members))
-        self._stored = [
-            StoredRows(folder, f"moments/{bucket:03d}", index.shard_rows) for bucket in range(len(self.buckets))
-        ]
+        self._stored = [StoredRows(folder, f"moments/{bucket:03d}", index) for bucket in range(len(self.buckets))]
 
     def read(self, bucket: int, panels: NDArray[np.int64]) -> Tensor:
         """Moments (b, 2C, h, w) of ``panels`` (b,), all of ``bucket``."""
@@ -96,8 +162,8 @@ class PanelMoments:
 
 class StoredText:
     def __init__(self, folder: Path, index: FeatureIndex) -> None:
-        self._tokens = StoredRows(folder, "text_tokens", index.shard_rows)
-        self._pooled = StoredRows(folder, "pooled_text", index.shard_rows)
+        self._tokens = StoredRows(folder, "text_tokens", index)
+        self._pooled = StoredRows(folder, "pooled_text", index)
 
     def __call__(self, captions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         return self._tokens.read(captions), self._pooled.read(captions)
@@ -117,8 +183,8 @@ class EncodedText:
 
 class StoredCharacters:
     def __init__(self, folder: Path, index: FeatureIndex) -> None:
-        self._clip = StoredRows(folder, "clip_tokens", index.shard_rows)
-        self._magi = StoredRows(folder, "magi_cls", index.shard_rows)
+        self._clip = StoredRows(folder, "clip_tokens", index)
+        self._magi = StoredRows(folder, "magi_cls", index)
 
     def __call__(self, crops: NDArray[np.int64], mirrored: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
         rows = 2 * crops + mirrored
@@ -144,7 +210,10 @@ def read_index(folder: Path) -> FeatureIndex:
     path = folder / "index.json"
     if not path.exists():
         raise ValueError(f"expected features in {folder}, found no index.json; run stage features first")
-    return FeatureIndex.model_validate_json(path.read_text())
+    try:
+        return FeatureIndex.model_validate_json(path.read_text())
+    except ValidationError:
+        raise ValueError(f"{path} is damaged or of another version; run stage features again") from None
 
 
 def crop_images(panel_set: PanelSet, rows: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
@@ -153,9 +222,23 @@ def crop_images(panel_set: PanelSet, rows: NDArray[np.int64]) -> list[NDArray[np
     return [crop[:, ::-1] if row % 2 else crop for crop, row in zip(crops, rows, strict=True)]
 
 
-def captions_digest(captions: Sequence[str]) -> str:
-    """sha256 of the distinct captions: tells whether features belong to a panel set."""
-    return hashlib.sha256("\0".join(captions).encode()).hexdigest()
+def file_crc32(path: Path) -> int:
+    """CRC-32 of a file's bytes, some gigabytes a second. Raises ValueError where the file is absent or empty."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return zlib.crc32(data)
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(f"{path} is absent or empty ({error}); run stage features again") from None
+
+
+def require_intact(path: Path, crc32: int | None) -> None:
+    """Raises ValueError unless the file has the check sum that the index names."""
+    if file_crc32(path) != crc32:
+        raise ValueError(f"{path} is damaged (its check sum is not the index's); run stage features again")
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def shard_path(folder: Path, name: str, index: int) -> Path:

@@ -5,8 +5,8 @@ that training needs: latents are drawn from them anew at every step. Reference c
 sides are kept; a dropped caption is the empty one, which is kept as well.
 """
 
-import os
-import shutil
+import io
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +21,7 @@ from diffsensei.config.schema import BucketConfig, CacheConfig
 from diffsensei.data.panels.buckets import Bucket, assign_buckets, build_buckets, fit_panel
 from diffsensei.data.panels.panel_set import PanelSet
 from diffsensei.data.panels.training_panels import distinct_captions
+from diffsensei.durable import link, write_whole
 from diffsensei.foundations.loading import (
     load_clip_image_encoder,
     load_magi_image_encoder,
@@ -30,7 +31,7 @@ from diffsensei.foundations.loading import (
 from diffsensei.models.character_features import encode_characters
 from diffsensei.models.text import encode_text
 from diffsensei.progress import Progress
-from diffsensei.training.feature_store import FeatureIndex, captions_digest, crop_images, shard_path
+from diffsensei.training.feature_store import FeatureIndex, FeatureSources, crop_images, file_crc32, shard_path
 
 SHARD_ROWS = 1024
 """Rows per file: the unit of resuming."""
@@ -105,16 +106,25 @@ def encode_features(
             shards.write(("clip_tokens", "magi_cls"), 2 * num_crops, BATCH_ROWS, characters)
 
     np.save(output / "panel_buckets.npy", panel_buckets)
+    crc32 = shards.crc32 | {"panel_buckets.npy": file_crc32(output / "panel_buckets.npy")}
     FeatureIndex(
         buckets=[(bucket.height, bucket.width, bucket.tier_index) for bucket in sizes],
         scaling_factor=autoencoder.config.scaling_factor,
         latent_channels=autoencoder.config.latent_channels,
         num_panels=len(panel_buckets),
         num_crops=num_crops,
-        captions_sha256=captions_digest(captions),
+        sources=FeatureSources.of(
+            panel_set,
+            buckets,
+            vae,
+            text_encoders=(text_encoder, text_encoder_2),
+            image_encoders=(clip_image_encoder, magi_image_encoder),
+            magi_patches=magi_patches,
+        ),
         shard_rows=SHARD_ROWS,
         text=cache.text,
         characters=cache.characters,
+        crc32=crc32,
     ).write(output)
 
 
@@ -137,6 +147,8 @@ class _Shards:
 
     def __init__(self, workspace: Path, output: Path, total: int) -> None:
         self._shards, self._output = workspace / "shards", output
+        self.crc32: dict[str, int] = {}
+        """Check sum of each finished shard by its path in the output."""
         self._progress = Progress(workspace / "progress.json", "encode features", total, unit="rows")
 
     def write(self, names: tuple[str, ...], count: int, batch_rows: int, encode: Encode) -> None:
@@ -144,12 +156,14 @@ class _Shards:
         for start in range(0, count, SHARD_ROWS):
             end = min(start + SHARD_ROWS, count)
             paths = [shard_path(self._shards, name, start // SHARD_ROWS) for name in names]
-            if all(path.exists() for path in paths):
+            if all(_is_intact(path) for path in paths):
                 self._progress.advance(end - start)
             else:
                 self._compute(paths, range(start, end), batch_rows, encode)
             for name, path in zip(names, paths, strict=True):
-                _link(path, shard_path(self._output, name, start // SHARD_ROWS))
+                target = shard_path(self._output, name, start // SHARD_ROWS)
+                link(path, target)
+                self.crc32[target.relative_to(self._output).as_posix()] = int(_check_sum_path(path).read_text())
 
     def _compute(self, paths: list[Path], rows: Rows, batch_rows: int, encode: Encode) -> None:
         batches = []
@@ -159,18 +173,17 @@ class _Shards:
             self._progress.advance(len(batch))
         for path, parts in zip(paths, zip(*batches, strict=True), strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(f".tmp-{os.getpid()}")
-            with temporary.open("wb") as file:
-                np.save(file, np.concatenate(parts))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
+            content = io.BytesIO()
+            np.save(content, np.concatenate(parts))
+            data = content.getvalue()
+            write_whole(_check_sum_path(path), str(zlib.crc32(data)).encode())
+            write_whole(path, data)
 
 
-def _link(source: Path, target: Path) -> None:
-    """The same file in a second place; a copy where the file system has no hard links."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+def _check_sum_path(shard: Path) -> Path:
+    """Beside each shard of the workspace, written before it."""
+    return shard.with_suffix(".crc32")
+
+
+def _is_intact(shard: Path) -> bool:
+    return shard.exists() and _check_sum_path(shard).read_text() == str(file_crc32(shard))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from diffsensei.config.schema import TrainStageConfig
+from diffsensei.config.schema import BucketConfig, TrainStageConfig
 from diffsensei.data.panels.panel_set import PanelSet
 from diffsensei.data.panels.training_panels import TrainingPanels, read_training_panels
 from diffsensei.foundations.loading import load_clip_image_encoder, load_magi_image_encoder, load_text_encoder
@@ -23,11 +24,11 @@ from diffsensei.training.feature_store import (
     CharacterFeatures,
     EncodedCharacters,
     EncodedText,
+    FeatureSources,
     PanelMoments,
     StoredCharacters,
     StoredText,
     TextFeatures,
-    captions_digest,
     read_index,
 )
 from diffsensei.training.metrics import PANELS_PER_S
@@ -50,16 +51,21 @@ class StageRun:
         num_processes: int,
         mixed_precision: Precision,
         num_threads: int,
+        buckets: BucketConfig,
+        vae: str,
         panels: Path,
         features: Path,
         workspace: Path,
         output: Path,
     ) -> None:
-        """Raises ValueError when launched with another number of processes, or when the features are not there."""
+        """Raises ValueError when launched with another number of processes, or when the features are not there or
+        were made of other panels, ``buckets`` or another ``vae``."""
         self._label, self._config, self._seed = label, config, seed
         self._folder, self._features = panels / "train", features
         self._workspace, self._output = workspace, output
+        self._buckets, self._vae = buckets, vae
         self._index = read_index(features)
+        self._require_sources()
         self.moments = PanelMoments(features, self._index)
         self._accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed_precision)
         torch.set_num_threads(max(1, num_threads // num_processes))
@@ -91,23 +97,37 @@ class StageRun:
         """The training panels' images."""
         return PanelSet(self._folder)
 
+    def _require_sources(
+        self,
+        text_encoders: Sequence[str] = (),
+        image_encoders: Sequence[str] = (),
+        magi_patches: Literal["all", "masked"] = "all",
+    ) -> None:
+        sources = FeatureSources.of(
+            self._panel_set,
+            self._buckets,
+            self._vae,
+            text_encoders=text_encoders,
+            image_encoders=image_encoders,
+            magi_patches=magi_patches,
+        )
+        self._index.require(sources, self._features)
+
     def read_panels(
         self, min_reference_side: int = 0, boxes: Literal["corrected", "uncropped"] = "corrected"
     ) -> TrainingPanels:
-        """The training panels; ValueError when the features were made of other ones."""
-        panels = read_training_panels(
+        """The training panels."""
+        return read_training_panels(
             self._folder, self.moments.panel_buckets, self.moments.buckets, min_reference_side, boxes
         )
-        if captions_digest(panels.captions) != self._index.captions_sha256:
-            raise ValueError(f"{self._features} holds the features of another panel set; run stage features again")
-        return panels
 
     def plan(self) -> BatchPlan:
         return BatchPlan(self.moments, self._config.global_batch_size, self._config.micro_batch_size, self._seed)
 
     def text(self, panels: TrainingPanels, references: tuple[str, str]) -> TextFeatures:
-        """Stored text features, or the encoders named by ``references``."""
+        """Stored text features, or the encoders named by ``references``; ValueError when others made the former."""
         if self._index.text:
+            self._require_sources(text_encoders=references)
             return StoredText(self._features, self._index)
         encoders = [load_text_encoder(reference, dtype=self.low_precision) for reference in references]
         for encoder in encoders:
@@ -117,8 +137,9 @@ class StageRun:
     def characters(
         self, clip_reference: str, magi_reference: str, magi_patches: Literal["all", "masked"]
     ) -> CharacterFeatures:
-        """Stored character features, or the encoders named."""
+        """Stored character features, or the encoders named; ValueError when others made the former."""
         if self._index.characters:
+            self._require_sources(image_encoders=(clip_reference, magi_reference), magi_patches=magi_patches)
             return StoredCharacters(self._features, self._index)
         clip = load_clip_image_encoder(clip_reference, dtype=self.low_precision)
         magi = load_magi_image_encoder(magi_reference, dtype=self.low_precision, patches=magi_patches)

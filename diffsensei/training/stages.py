@@ -7,7 +7,8 @@ Arguments common to all, and the configuration they come from:
 ``stage`` training.<stage>; ``text_encoder``, ``text_encoder_2``, ``clip_image_encoder``, ``magi_image_encoder``
 model.foundations.* (used only where the cache is off); ``seed`` seed; ``num_processes``, ``mixed_precision``
 training.*; ``num_threads``, ``log_every_steps``, ``gradient_checkpointing`` runtime.*, ``compilation`` runtime.compile.
-``panels`` and ``features`` are the outputs of those stages.
+``panels`` and ``features`` are the outputs of those stages; ``buckets`` data.buckets and ``vae`` model.foundations.vae
+are what the features must have been made with.
 """
 
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from diffsensei.config.schema import (
+    BucketConfig,
     ConditioningConfig,
     FidelityConfig,
     GeneratorStageConfig,
@@ -52,6 +54,8 @@ def pretrain(
     log_every_steps: int,
     gradient_checkpointing: Checkpointing,
     compilation: Compilation,
+    buckets: BucketConfig,
+    vae: str,
     panels: Path,
     features: Path,
     workspace: Path,
@@ -69,6 +73,8 @@ def pretrain(
         num_processes=num_processes,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
+        buckets=buckets,
+        vae=vae,
         panels=panels,
         features=features,
         workspace=workspace,
@@ -111,6 +117,8 @@ def stage1(
     log_every_steps: int,
     gradient_checkpointing: Checkpointing,
     compilation: Compilation,
+    buckets: BucketConfig,
+    vae: str,
     panels: Path,
     features: Path,
     pretrain: Path,
@@ -130,6 +138,8 @@ def stage1(
         num_processes=num_processes,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
+        buckets=buckets,
+        vae=vae,
         panels=panels,
         features=features,
         workspace=workspace,
@@ -188,6 +198,8 @@ def stage2(
     log_every_steps: int,
     gradient_checkpointing: Checkpointing,
     compilation: Compilation,
+    buckets: BucketConfig,
+    vae: str,
     panels: Path,
     features: Path,
     stage1: Path,
@@ -206,6 +218,8 @@ def stage2(
         num_processes=num_processes,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
+        buckets=buckets,
+        vae=vae,
         panels=panels,
         features=features,
         workspace=workspace,

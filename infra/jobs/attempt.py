@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from infra.dask_cluster import SlurmWorkers
 from infra.files import read_json, sync, write_json
 from infra.jobs.process import Identity, is_alive, this_host
 from infra.jobs.spec import JobRef, JobSpec, JobState
@@ -33,6 +34,7 @@ class Call(BaseModel):
     workspace: str
     output: str
     dask_workers: int = 0
+    dask_slurm: SlurmWorkers | None = None
 
 
 class Intent(BaseModel):

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
+from infra.dask_cluster import cluster_executor
 from infra.files import read_json, write_json
 from infra.jobs.attempt import Attempt, Call, Failure, Surroundings
 from infra.provenance import environment, git_state
@@ -58,9 +59,7 @@ def _executor(call: Call) -> Iterator[dict[str, Executor]]:
     if not call.dask_workers:
         yield {}
         return
-    from infra.dask_cluster import local_cluster
-
-    with local_cluster(call.dask_workers, scratch=Path(call.workspace) / "dask") as executor:
+    with cluster_executor(call.dask_workers, Path(call.workspace) / "dask", call.dask_slurm) as executor:
         yield {"executor": executor}
 
 

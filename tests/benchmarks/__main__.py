@@ -1,13 +1,16 @@
 """``python -m tests.benchmarks``: one table of ratios, each measured in one run against the plain way.
 
-Ratios depend on the machine less than times do, but they do: quote them with it.
+Ratios depend on the machine less than times do, but they do: quote them with it. ``python -m tests.benchmarks formats``
+and ``... workers`` print what is measured in times: storage formats, and the scaling of data work.
 """
+
+import sys
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import answers, dialogs, look_alikes, loops, masks, politeness
+from tests.benchmarks import answers, dialogs, formats, loading, look_alikes, loops, masks, politeness, workers
 from tests.benchmarks.interleaved import measure
 
 REPEATS = 7
@@ -18,7 +21,7 @@ def main() -> None:
     table = Table(title=f"One thread of the CPU, medians of {REPEATS} interleaved repeats, processor time")
     for heading in ("what", "plain, ms", "ours, ms", "times faster", "quartiles", "goal"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
-    for module in (masks, dialogs, answers, loops, look_alikes):
+    for module in (masks, dialogs, answers, loops, look_alikes, loading):
         for case in module.cases():
             ratio = measure(case, REPEATS)
             table.add_row(
@@ -36,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    {"formats": formats.main, "workers": workers.main}.get("".join(sys.argv[1:]), main)()

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.benchmarks import answers, dialogs, look_alikes, loops, masks
+from tests.benchmarks import answers, dialogs, loading, look_alikes, loops, masks
 from tests.benchmarks.interleaved import Case, measure
 
-CASES = [case for module in (masks, dialogs, answers, loops, look_alikes) for case in module.cases()]
+CASES = [case for module in (masks, dialogs, answers, loops, look_alikes, loading) for case in module.cases()]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -1,5 +1,6 @@
 """An evaluation panel set of drawn panels, and small random judges on disk in the hub's formats."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def panel_set(tmp_path) -> Path:
     def store(image: np.ndarray) -> dict[str, int]:
         nonlocal offset
         blob = encode_png(image)
-        address = {"shard": 0, "offset": offset, "length": len(blob)}
+        address = {"shard": 0, "offset": offset, "length": len(blob), "crc32": zlib.crc32(blob)}
         blobs.append(blob)
         offset += len(blob)
         return address

@@ -16,6 +16,7 @@ from diffsensei.config import ExperimentConfig, load_preset
 from diffsensei.data.download.journal import Journal
 from diffsensei.data.halves import Half
 from diffsensei.data.refusal import Refusal
+from infra.dask_cluster import SlurmWorkers
 from infra.plan import Action, Plan, make_plan
 from infra.stage import Stage, ingredients, stage_key
 from infra.stage_folder import Done
@@ -226,11 +227,20 @@ def test_another_seed_of_the_world_moves_everything(finished: Store) -> None:
     assert len(plan.work) == len(plan.rows)
 
 
+def test_data_work_goes_to_slurm_where_configured() -> None:
+    override = 'runtime.dask={"cores": 2, "queue": "cpu", "directives": ["--exclusive"]}'
+    config = load_preset("tiny", [*WITHOUT_WEIGHTS, override])
+    asked = {stage.name: stage.resources.dask_slurm for stage in pipeline_stages(config)}
+    assert {name for name, workers in asked.items() if workers} == {"validate", "panels"}
+    assert asked["panels"] == SlurmWorkers(cores=2, queue="cpu", directives=("--exclusive",))
+
+
 def test_speed_is_no_part_of_a_result(finished: Store) -> None:
     plan = _plan(
         finished,
         "runtime.num_threads=7",
         "runtime.dask_workers=3",
+        'runtime.dask={"cores": 2, "queue": "cpu"}',
         "runtime.log_every_steps=99",
         "runtime.gradient_checkpointing=all",
         "runtime.compile=blocks",

@@ -1,6 +1,7 @@
 """A small world on disk: a random panel set, and random encoders in the hub's formats, for every training stage."""
 
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,7 @@ def write_panel_set(folder: Path) -> None:
 
     def store(height: int, width: int) -> dict[str, Any]:
         png = encode_png(rng.integers(0, 256, (height, width), dtype=np.uint8))
-        address = {"shard": 0, "offset": len(blob), "length": len(png)}
+        address = {"shard": 0, "offset": len(blob), "length": len(png), "crc32": zlib.crc32(png)}
         blob.extend(png)
         return {"height": height, "width": width, **address}
 

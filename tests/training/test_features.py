@@ -146,3 +146,38 @@ def test_without_cache_only_moments_are_stored(encode: Encode) -> None:
 def test_a_folder_without_features_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="run stage features first"):
         read_index(tmp_path)
+
+
+@pytest.mark.parametrize("place", [20, -1], ids=["header", "rows"])
+@pytest.mark.parametrize("file", ["text_tokens/00000.npy", "panel_buckets.npy"])
+def test_a_flipped_bit_is_found_before_a_row_is_served(world: Any, tmp_path: Path, file: str, place: int) -> None:
+    folder = tmp_path / "features"
+    shutil.copytree(world.features, folder)
+    data = bytearray((folder / file).read_bytes())
+    data[place] ^= 4
+    (folder / file).write_bytes(data)
+    index = read_index(folder)
+    read = PanelMoments if file == "panel_buckets.npy" else lambda *where: StoredText(*where)(np.array([0]))
+    with pytest.raises(ValueError, match=f"{file} is damaged.*run stage features again"):
+        read(folder, index)
+
+
+def test_an_absent_shard_and_a_damaged_index_are_named(world: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "features"
+    shutil.copytree(world.features, folder)
+    (folder / "pooled_text" / "00000.npy").unlink()
+    with pytest.raises(ValueError, match=r"pooled_text/00000.npy is absent"):
+        StoredText(folder, read_index(folder))(np.array([0]))
+    (folder / "index.json").write_text("{")
+    with pytest.raises(ValueError, match=r"index.json is damaged or of another version"):
+        read_index(folder)
+
+
+def test_a_shard_damaged_between_two_attempts_is_made_again(encode: Encode) -> None:
+    straight = files(encode())
+    shard = next((encode().parent / "workspace" / "shards" / "moments").rglob("*.npy"))
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.unlink()
+    shard.write_bytes(data)
+    assert files(encode()) == straight

@@ -2,18 +2,24 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from diffsensei.config.presets import tiny
 from diffsensei.config.schema import REFERENCE, CacheConfig, LayoutConfig
+from diffsensei.data.panels.panel_set import PANEL_SCHEMA
 from diffsensei.foundations.loading import load_llm
 from diffsensei.models.identity_adapter import load_adapter
 from diffsensei.models.resampler import Resampler
@@ -36,6 +42,7 @@ def folders(root: Path) -> dict[str, Path]:
 def common(world: Any, root: Path, **more: Any) -> dict[str, Any]:
     settings = {"seed": 0, "num_processes": 1, "mixed_precision": "no", "num_threads": 1, "log_every_steps": 1}
     settings |= {"gradient_checkpointing": "none", "compilation": "none"}
+    settings |= {"buckets": tiny().data.buckets, **world.named("vae")}
     return settings | {"panels": world.panels, "features": world.features, **folders(root), **more}
 
 
@@ -51,8 +58,8 @@ def run_stage1(world: Any, experiment: Any, root: Path, pretrained: Path, **more
     stage1(
         ip_adapter="none",
         pretrain=pretrained,
-        **world.named(*TEXT, *IMAGES),
-        **common(world, root, stage=experiment.training.stage1)
+        **world.named(*TEXT, *IMAGES)
+        | common(world, root, stage=experiment.training.stage1)
         | {"resampler": experiment.model.resampler, "layout": experiment.model.layout}
         | {"fidelity": experiment.model.fidelity, "conditioning": experiment.data.conditioning}
         | more,
@@ -70,6 +77,21 @@ def run_stage2(world: Any, experiment: Any, root: Path, generator: Path, **more:
         | more,
     )
     return root / "output"
+
+
+def encode(world: Any, experiment: Any, root: Path, **choices: Any) -> Path:
+    for name in ("features", "features-workspace"):
+        (root / name).mkdir()
+    settings = {"buckets": experiment.data.buckets, "cache": experiment.data.cache, "magi_patches": "all"} | choices
+    encode_features(
+        **world.named("vae", *TEXT, *IMAGES),
+        **settings,
+        num_threads=1,
+        panels=world.panels,
+        workspace=root / "features-workspace",
+        output=root / "features",
+    )
+    return root / "features"
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +174,7 @@ def test_ablations_are_recorded_in_what_stage1_writes_and_stage2_goes_on_from_th
         "resampler": experiment.model.resampler.replaced(magi=False),
         "fidelity": REFERENCE,
         "conditioning": experiment.data.conditioning,
+        "features": encode(world, experiment, tmp_path, magi_patches=REFERENCE.magi_patches),
     }
     generator = run_stage1(world, experiment, tmp_path / "stage1", pretrained, **choices)
     network = load_unet(generator / "unet")
@@ -174,7 +197,9 @@ def test_ablations_are_recorded_in_what_stage1_writes_and_stage2_goes_on_from_th
     assert recorded == {"magi": False, "magi_patches": "masked", "empty_slots": "resampled"}
     assert not any("magi" in name for name in extractor.state_dict())
     stage = experiment.training.stage2.replaced(steps=1)
-    output = run_stage2(world, experiment, tmp_path / "stage2", generator, stage=stage, fidelity=REFERENCE)
+    output = run_stage2(
+        world, experiment, tmp_path / "stage2", generator, stage=stage, fidelity=REFERENCE, features=choices["features"]
+    )
     assert (output / "adapter" / "config.json").is_file()
 
 
@@ -222,34 +247,60 @@ def test_encoders_in_the_loop_train_like_stored_features(
     world: Any, experiment: Any, generator: Path, pretrained: Path, tmp_path: Path
 ) -> None:
     """Without the cache the same features are computed at every step; only half precision sets them apart."""
-    for name in ("features", "workspace"):
-        (tmp_path / name).mkdir()
-    encode_features(
-        **world.named("vae", *TEXT, *IMAGES),
-        buckets=experiment.data.buckets,
-        cache=CacheConfig(text=False, characters=False),
-        magi_patches="all",
-        num_threads=1,
-        panels=world.panels,
-        workspace=tmp_path / "workspace",
-        output=tmp_path / "features",
-    )
-    output = run_stage1(world, experiment, tmp_path / "run", pretrained, features=tmp_path / "features")
+    features = encode(world, experiment, tmp_path, cache=CacheConfig(text=False, characters=False))
+    output = run_stage1(world, experiment, tmp_path / "run", pretrained, features=features)
     stored = json.loads((generator / "training.json").read_text())["last_metrics"]
     online = json.loads((output / "training.json").read_text())["last_metrics"]
     assert online["train/loss"] == pytest.approx(stored["train/loss"], rel=1e-2)
 
 
-def test_features_of_other_panels_are_refused(world: Any, experiment: Any, tmp_path: Path) -> None:
-    other = tmp_path / "features"
-    other.mkdir()
-    for path in world.features.iterdir():
-        (other / path.name).symlink_to(path)
-    index = json.loads((world.features / "index.json").read_text()) | {"captions_sha256": "0" * 64}
-    (other / "index.json").unlink()
-    (other / "index.json").write_text(json.dumps(index))
-    with pytest.raises(ValueError, match="features of another panel set"):
-        run_pretrain(world, experiment, tmp_path / "run", features=other)
+def changed_panels(world: Any, root: Path) -> dict[str, Any]:
+    """One caption reads otherwise."""
+    shutil.copytree(world.panels, root / "panels")
+    path = root / "panels" / "train" / "panels.parquet"
+    table = pq.read_table(path).to_pylist()
+    table[0]["caption"] = "another"
+    pq.write_table(pa.Table.from_pylist(table, schema=PANEL_SCHEMA), path)
+    return {"panels": root / "panels"}
+
+
+def changed_buckets(world: Any, root: Path) -> dict[str, Any]:
+    return {"buckets": tiny().data.buckets.replaced(buckets_per_orientation=1)}
+
+
+def changed_folder(name: str, file: str) -> Callable[[Any, Path], dict[str, Any]]:
+    """A frozen part of which one file has other bytes, in a copy of the folder that holds it and its neighbours."""
+
+    def change(world: Any, root: Path) -> dict[str, Any]:
+        copy = root / "foundations"
+        shutil.copytree(Path(world.foundations[name]).parent, copy)
+        path = copy / file
+        path.write_bytes(path.read_bytes() + b" ")
+        return {name: str(copy / name)}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (changed_panels, "another panel set"),
+        (changed_buckets, "another table of buckets"),
+        (changed_folder("vae", "vae/config.json"), "another VAE"),
+        (changed_folder("text_encoder", "tokenizer/tokenizer.json"), "other text encoders or tokenizers"),
+        (
+            changed_folder("clip_image_encoder", "clip_image_encoder/preprocessor_config.json"),
+            "other image encoders or preprocessing",
+        ),
+        (lambda *_: {"fidelity": tiny().model.fidelity.replaced(magi_patches="masked")}, "other image encoders"),
+    ],
+    ids=["panels", "buckets", "vae", "tokenizer", "image processor", "magi patches"],
+)
+def test_stale_features_are_refused(
+    world: Any, experiment: Any, pretrained: Path, tmp_path: Path, change: Callable[..., Any], named: str
+) -> None:
+    with pytest.raises(ValueError, match=f"features of {named}.*run stage features again"):
+        run_stage1(world, experiment, tmp_path / "run", pretrained, **change(world, tmp_path))
 
 
 def test_another_number_of_processes_is_refused(world: Any, experiment: Any, tmp_path: Path) -> None:
@@ -267,13 +318,14 @@ import json, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from diffsensei.config.schema import TrainStageConfig, UNetConfig
+from diffsensei.config.schema import BucketConfig, TrainStageConfig, UNetConfig
 from diffsensei.training.stages import pretrain
 arguments = json.loads(sys.argv[1])
 for name in ("panels", "features", "workspace", "output"):
     arguments[name] = Path(arguments[name])
 arguments["stage"] = TrainStageConfig(**arguments["stage"])
 arguments["unet"] = UNetConfig(**arguments["unet"])
+arguments["buckets"] = BucketConfig(**arguments["buckets"])
 pretrain(**arguments)
 """
 
@@ -281,6 +333,7 @@ pretrain(**arguments)
 def child(world: Any, experiment: Any, root: Path, launcher: tuple[str, ...] = (), **more: Any) -> Any:
     """The stage in a process of its own, as a job runs it."""
     arguments = common(world, root, stage=experiment.training.pretrain.model_dump()) | world.named(*TEXT) | more
+    arguments |= {"buckets": arguments["buckets"].model_dump()}
     arguments |= {"unet": experiment.model.unet.model_dump(), "unet_weights": "random", "caption_drop_rate": 0.05}
     script = root / "child.py"
     script.write_text(CHILD)

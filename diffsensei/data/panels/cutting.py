@@ -1,27 +1,31 @@
 """Cut accepted pages into panels and character crops, the training and the held-out set apart (paper sec. 3.2, 4.1).
 
 A page is decoded once, whatever it contains. A task writes one shard; which pages share a shard depends on the pages
-alone, so any number of workers gives the same bytes.
+alone, so any number of workers gives the same bytes. Finished shards outlive a crash of the stage.
 """
 
+import hashlib
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from diffsensei.config.schema import SplitConfig
 from diffsensei.data.images import decode_own_png, encode_png
 from diffsensei.data.panels.panel_set import CROP_SCHEMA, PANEL_SCHEMA, shard_name
 from diffsensei.data.panels.split import choose_split
+from diffsensei.durable import link, write_whole
 from diffsensei.geometry import Boxes, to_relative
 from diffsensei.progress import Progress
 
@@ -29,9 +33,25 @@ MAX_SHARD_PIXELS = 128 * 2**20
 """Page pixels behind one shard. Panels and crops each repeat at most the page, at about a byte a pixel: 256 MB."""
 MAX_SHARD_PAGES = 16
 """Pages that one task cuts: enough to outweigh the task, few enough that every worker gets some."""
-THREADS = 2
 
 Row = dict[str, Any]
+
+
+class Stored(NamedTuple):
+    """One image in a shard: bytes it takes, and their CRC-32."""
+
+    length: int
+    crc32: int
+
+
+class ShardRecord(BaseModel):
+    """``images-<shard>.json`` in the workspace, written after the shard: it is finished."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    plan: str
+    """sha256 of what was to be cut."""
+    images: list[Stored]
 
 
 @dataclass
@@ -39,6 +59,7 @@ class PageCuts:
     """What to cut from one page file: rows of the panel table and of the crop table, and their pixel boxes in turn."""
 
     path: Path
+    sha256: str
     panels: list[Row] = field(default_factory=list)
     crops: list[Row] = field(default_factory=list)
     panel_boxes: list[list[int]] = field(default_factory=list)
@@ -48,6 +69,10 @@ class PageCuts:
     def boxes(self) -> list[list[int]]:
         """Half-open pixel boxes x1, y1, x2, y2 in the order they are stored: panels, then crops."""
         return self.panel_boxes + self.crop_boxes
+
+    def without_rows(self) -> "PageCuts":
+        """What a worker needs of it."""
+        return replace(self, panels=[], crops=[])
 
 
 def cut_panels(*, split: SplitConfig, validated: Path, workspace: Path, output: Path, executor: Executor) -> None:
@@ -67,11 +92,14 @@ def cut_panels(*, split: SplitConfig, validated: Path, workspace: Path, output: 
     for name, chosen in (("train", pages[~held_out]), ("eval", pages[held_out])):
         folder = output / name
         folder.mkdir()
-        _cut_set(plan_cuts(chosen, tables, validated / "pages"), _shard_starts(chosen), folder, executor, progress)
+        shards = workspace / "shards" / name
+        shards.mkdir(parents=True, exist_ok=True)
+        plan = plan_cuts(chosen, tables, validated / "pages")
+        _cut_set(plan, _shard_starts(chosen), shards, folder, executor, progress)
 
 
 def plan_cuts(pages: pd.DataFrame, tables: Mapping[str, pd.DataFrame], page_folder: Path) -> list[PageCuts]:
-    """What to cut from each of ``pages``, in order; rows lack only their shard, offset and length.
+    """What to cut from each of ``pages``, in order; rows lack only their address.
 
     Pixel boxes are the annotated ones rounded and clamped to the page, at least a pixel wide. Boxes of characters and
     dialogs are relative to the cut panel.
@@ -82,7 +110,7 @@ def plan_cuts(pages: pd.DataFrame, tables: Mapping[str, pd.DataFrame], page_fold
     plan = []
     crop_id = 0
     for page in pages.itertuples():
-        cuts = PageCuts(page_folder / f"{page.page_id}.png")
+        cuts = PageCuts(page_folder / f"{page.page_id}.png", page.image_sha256)
         of_page = panels.get(page.page_id, [])
         excluded = _repeated_ids([characters.get(panel.panel_id, []) for panel in of_page])
         frames = pixel_bounds(_boxes(of_page), page.height, page.width)
@@ -139,36 +167,61 @@ def pixel_bounds(boxes: Boxes, height: int, width: int) -> NDArray[np.int64]:
     return np.concatenate([low, high], axis=1)
 
 
-def write_shard(paths: Sequence[Path], boxes: Sequence[list[list[int]]], shard: Path) -> list[int]:
-    """Cut ``boxes[i]`` from the page file ``paths[i]``, all PNGs behind one another in ``shard``; their lengths."""
-    with ThreadPoolExecutor(THREADS) as threads, shard.open("wb") as file:
-        lengths = []
-        for blobs in threads.map(_cut_page, paths, boxes):
-            file.writelines(blobs)
-            lengths += [len(blob) for blob in blobs]
-    return lengths
+def write_shard(batch: Sequence[PageCuts], shard: Path) -> list[Stored]:
+    """Cut the boxes of each page, all PNGs behind one another in ``shard``; where each one ends up.
+
+    A shard that an earlier attempt finished is not cut again.
+    """
+    plan = hashlib.sha256(repr([(cuts.sha256, cuts.boxes) for cuts in batch]).encode()).hexdigest()
+    record_path = shard.with_suffix(".json")
+    stored = _finished(shard, record_path, plan)
+    if stored is None:
+        blobs = [blob for cuts in batch for blob in _cut_page(cuts)]
+        stored = [Stored(len(blob), zlib.crc32(blob)) for blob in blobs]
+        write_whole(shard, b"".join(blobs))
+        write_whole(record_path, ShardRecord(plan=plan, images=stored).model_dump_json().encode())
+    return stored
 
 
-def _cut_page(path: Path, boxes: list[list[int]]) -> list[bytes]:
-    page = decode_own_png(path.read_bytes())
-    return [encode_png(page[y1:y2, x1:x2]) for x1, y1, x2, y2 in boxes]
+def _finished(shard: Path, record_path: Path, plan: str) -> list[Stored] | None:
+    """The images of a shard that was finished after this very ``plan`` and is undamaged."""
+    try:
+        record = ShardRecord.model_validate_json(record_path.read_bytes())
+        data = memoryview(shard.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    offset = 0
+    for image in record.images:
+        if zlib.crc32(data[offset : offset + image.length]) != image.crc32:
+            return None
+        offset += image.length
+    return record.images if record.plan == plan and offset == len(data) else None
+
+
+def _cut_page(cuts: PageCuts) -> list[bytes]:
+    page = decode_own_png(cuts.path.read_bytes())
+    return [encode_png(page[y1:y2, x1:x2]) for x1, y1, x2, y2 in cuts.boxes]
 
 
 def _cut_set(
-    plan: Sequence[PageCuts], starts: Sequence[int], folder: Path, executor: Executor, progress: Progress
+    plan: Sequence[PageCuts],
+    starts: Sequence[int],
+    shards: Path,
+    folder: Path,
+    executor: Executor,
+    progress: Progress,
 ) -> None:
     """Write the shards, which begin at pages ``starts``, and the tables that address them."""
     batches = [plan[start:stop] for start, stop in zip(starts, [*starts[1:], len(plan)], strict=True)]
     futures = [
-        executor.submit(
-            write_shard, [cuts.path for cuts in batch], [cuts.boxes for cuts in batch], folder / shard_name(shard)
-        )
+        executor.submit(write_shard, [cuts.without_rows() for cuts in batch], shards / shard_name(shard))
         for shard, batch in enumerate(batches)
     ]
     panel_rows: list[Row] = []
     crop_rows: list[Row] = []
     for shard, (batch, future) in enumerate(zip(batches, futures, strict=True)):
         addresses = _addresses(shard, future.result())
+        link(shards / shard_name(shard), folder / shard_name(shard))
         for cuts in batch:
             panel_rows += [row | next(addresses) for row in cuts.panels]
             crop_rows += [row | next(addresses) for row in cuts.crops]
@@ -177,11 +230,11 @@ def _cut_set(
     pq.write_table(pa.Table.from_pylist(crop_rows, schema=CROP_SCHEMA), folder / "crops.parquet")
 
 
-def _addresses(shard: int, lengths: Sequence[int]) -> Iterator[Row]:
+def _addresses(shard: int, stored: Sequence[Stored]) -> Iterator[Row]:
     offset = 0
-    for length in lengths:
-        yield {"shard": shard, "offset": offset, "length": length}
-        offset += length
+    for image in stored:
+        yield {"shard": shard, "offset": offset, "length": image.length, "crc32": image.crc32}
+        offset += image.length
 
 
 def _shard_starts(pages: pd.DataFrame) -> list[int]:

@@ -1,9 +1,12 @@
 """A panel set: panels and character crops of many pages as PNGs in a few large files, with tables that find them.
 
-``panels.parquet`` and ``crops.parquet`` name, for each image, its shard ``images-<shard>.bin``, offset and length.
+``panels.parquet`` and ``crops.parquet`` name, for each image, its shard ``images-<shard>.bin``, offset, length and the
+CRC-32 of its bytes.
 """
 
+import hashlib
 import mmap
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 
 from diffsensei.data.images import Gray, decode_own_png
 
-_ADDRESS = [("shard", pa.int32()), ("offset", pa.int64()), ("length", pa.int64())]
+_ADDRESS = [("shard", pa.int32()), ("offset", pa.int64()), ("length", pa.int64()), ("crc32", pa.int64())]
 _BOX = pa.list_(pa.float32())
 PANEL_SCHEMA = pa.schema(
     [
@@ -58,7 +61,7 @@ def shard_name(shard: int) -> str:
 
 
 class PanelSet:
-    """The panel set in ``folder``; an image is found in O(1) and read through a memory map.
+    """The panel set in ``folder``; an image is found in O(1), read through a memory map and checked.
 
     Can be pickled into data-loading processes: each opens its own maps. Raises ValueError for a folder that is none.
     """
@@ -85,14 +88,27 @@ class PanelSet:
         """Pixels (H, W) of the crop in row ``index`` of ``crops``."""
         return self._image(self._crop_addresses[index])
 
+    def digest(self) -> str:
+        """sha256 (64 hex digits) of the tables, which hold the check sum of every image: tells one set from another."""
+        digest = hashlib.sha256()
+        for name in ("panels", "crops"):
+            digest.update((self._folder / f"{name}.parquet").read_bytes())
+        return digest.hexdigest()
+
     def _image(self, address: NDArray[np.int64]) -> Gray:
-        shard, offset, length = (int(value) for value in address)
+        shard, offset, length, crc32 = (int(value) for value in address)
         data = self._map(shard)
         if offset + length > len(data):
             raise ValueError(
                 f"{self._folder / shard_name(shard)} is cut short at {len(data)} bytes; cut the panels again"
             )
-        return decode_own_png(memoryview(data)[offset : offset + length])
+        blob = memoryview(data)[offset : offset + length]
+        if zlib.crc32(blob) != crc32:
+            raise ValueError(
+                f"{self._folder / shard_name(shard)} is damaged at bytes {offset} to {offset + length}; "
+                "cut the panels again"
+            )
+        return decode_own_png(blob)
 
     def _map(self, shard: int) -> mmap.mmap:
         if shard not in self._maps:
@@ -105,5 +121,5 @@ class PanelSet:
 
 
 def _addresses(table: pd.DataFrame) -> NDArray[np.int64]:
-    """(n, 3) shard, offset, length."""
-    return table[["shard", "offset", "length"]].to_numpy(dtype=np.int64)
+    """(n, 4) shard, offset, length, CRC-32."""
+    return table[["shard", "offset", "length", "crc32"]].to_numpy(dtype=np.int64)

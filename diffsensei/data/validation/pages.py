@@ -26,6 +26,7 @@ from diffsensei.data.validation.quarantine import conservation
 from diffsensei.data.validation.statistics import compute_statistics, drift_against
 from diffsensei.data.validation.stitch import Stitched, StitchTask, stitch_batch
 from diffsensei.data.validation.waivers import read_waivers
+from diffsensei.durable import link
 from diffsensei.progress import Progress
 
 PAGES_PER_TASK = 16
@@ -113,14 +114,18 @@ def _panel_hashes(panels: pd.DataFrame, stitched: Mapping[str, Stitched]) -> lis
 def _stitch_all(
     tasks: Sequence[StitchTask], folder: Path, max_megapixels: float, executor: Executor, workspace: Path
 ) -> dict[str, Stitched]:
-    """The outcome of every task by page id."""
+    """The outcome of every task by page id. Pages are made in the workspace, where a next attempt finds them."""
     batches = [tasks[start : start + PAGES_PER_TASK] for start in range(0, len(tasks), PAGES_PER_TASK)]
     progress = Progress(workspace / "progress.json", "stitch and check pages", len(tasks), unit="pages")
-    futures = [executor.submit(stitch_batch, batch, folder, max_megapixels) for batch in batches]
+    stitched_folder = workspace / "pages"
+    stitched_folder.mkdir(exist_ok=True)
+    futures = [executor.submit(stitch_batch, batch, stitched_folder, max_megapixels) for batch in batches]
     outcomes: dict[str, Stitched] = {}
     for future in futures:
         done = future.result()
         outcomes |= {outcome.page_id: outcome for outcome in done}
+        for name in (f"{outcome.page_id}.png" for outcome in done if not outcome.reason):
+            link(stitched_folder / name, folder / name)
         progress.advance(len(done))
     return outcomes
 

@@ -6,21 +6,24 @@ width, and its boxes shift silently; here such a page is rescaled when it is pla
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from diffsensei.data.images import Gray, decode_image, difference_hash, encode_png
 from diffsensei.data.refusal import Refusal
+from diffsensei.data.sandbox import Limits, Sandbox, shared_sandbox
+from diffsensei.durable import write_whole
 
 KNOWN_RATIOS = (1 / 2, 2 / 3, 3 / 4, 4 / 3, 3 / 2, 2.0)
 """Decoded over annotated width of re-uploads and data-saver copies; any other ratio may be another picture."""
 RATIO_TOLERANCE = 0.01
-THREADS = 2
-"""Codecs release the GIL: two threads in a worker decode almost twice as much as one."""
+LIMITS = Limits()
+PASSING = frozenset({"lost_object", "decoder_died", "decoder_timeout", "decoder_out_of_memory"})
+"""Reasons that may be the machine's fault rather than the page's: another attempt tries such pages again."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,47 @@ class Stitched:
     evidence: str = ""
 
 
-def stitch_batch(tasks: Sequence[StitchTask], folder: Path, max_megapixels: float) -> list[Stitched]:
-    """Stitch every task into ``folder/<page_id>.png``. A page that fails is reported in its outcome, never raised."""
-    with ThreadPoolExecutor(THREADS) as threads:
-        return list(threads.map(lambda task: _stitch_file(task, folder, max_megapixels), tasks))
+_OUTCOMES = TypeAdapter(list[Stitched])
+
+
+def stitch_batch(
+    tasks: Sequence[StitchTask], folder: Path, max_megapixels: float, limits: Limits = LIMITS
+) -> list[Stitched]:
+    """Stitch every task into ``folder/<page_id>.png``. A page that fails is reported in its outcome, never raised.
+
+    The work is a child's under ``limits``: strangers' files may crash or hang it. A batch that an earlier attempt
+    finished in ``folder`` is not stitched again.
+    """
+    call = f"{max_megapixels!r} {tasks!r}".encode()
+    record = folder / f"{hashlib.sha256(call).hexdigest()[:32]}.json"
+    outcomes = _recorded(record, folder)
+    if outcomes is None:
+        sandbox = shared_sandbox(limits)
+        outcomes = [_stitch_safely(sandbox, task, folder, max_megapixels) for task in tasks]
+        if not any(outcome.reason in PASSING for outcome in outcomes):
+            write_whole(record, _OUTCOMES.dump_json(outcomes))
+    return outcomes
+
+
+def _recorded(record: Path, folder: Path) -> list[Stitched] | None:
+    """What ``record`` says, if all its pages still have the bytes that it says: they were not flushed to disk."""
+    try:
+        outcomes = _OUTCOMES.validate_json(record.read_bytes())
+        for outcome in outcomes:
+            if not outcome.reason:
+                data = (folder / f"{outcome.page_id}.png").read_bytes()
+                if hashlib.sha256(data).hexdigest() != outcome.image_sha256:
+                    return None
+    except (OSError, ValidationError):
+        return None
+    return outcomes
+
+
+def _stitch_safely(sandbox: Sandbox, task: StitchTask, folder: Path, max_megapixels: float) -> Stitched:
+    try:
+        return sandbox.run(_stitch_file, task, folder, max_megapixels)
+    except Refusal as refusal:
+        return Stitched(task.page_id, reason=refusal.reason, evidence=refusal.evidence)
 
 
 def _stitch_file(task: StitchTask, folder: Path, max_megapixels: float) -> Stitched:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -156,6 +157,55 @@ def test_damage_is_named(cut: Path, tmp_path: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"images-00000.bin is cut short"):
         PanelSet(tmp_path).panel_image(0)
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_a_flipped_bit_is_found_when_its_image_is_read(cut: Path, tmp_path: Path, place: float) -> None:
+    shutil.copytree(cut / "train", tmp_path, dirs_exist_ok=True)
+    panel_set = PanelSet(tmp_path)
+    row = panel_set.panels.iloc[1]
+    shard = tmp_path / f"images-{row.shard:05d}.bin"
+    data = bytearray(shard.read_bytes())
+    data[row.offset + int(place * row.length)] ^= 8
+    shard.write_bytes(data)
+    with pytest.raises(ValueError, match=rf"{shard.name} is damaged at bytes {row.offset} to"):
+        panel_set.panel_image(1)
+    panel_set.panel_image(0)
+
+
+def cut_again(validated: Path, workspace: Path, output: Path) -> dict[str, bytes]:
+    output.mkdir()
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as executor:
+        patch.setattr(panels_module, "MAX_SHARD_PAGES", 2)
+        config = SplitConfig(eval_pages_per_series=2, min_panels=3)
+        cut_panels(split=config, validated=validated, workspace=workspace, output=output, executor=executor)
+    return {str(path.relative_to(output)): path.read_bytes() for path in sorted(output.rglob("*")) if path.is_file()}
+
+
+def test_finished_shards_outlive_an_attempt_unless_damaged(
+    validated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "workspace").mkdir()
+    first = cut_again(validated, tmp_path / "workspace", tmp_path / "first")
+    shards = sorted((tmp_path / "workspace").rglob("*.bin"))
+    assert len(shards) == 4
+    damaged, torn = shards[0], shards[1]
+    data = bytearray(damaged.read_bytes())
+    data[50] ^= 1
+    damaged.unlink()  # the output holds the same file
+    damaged.write_bytes(data)
+    torn.with_suffix(".json").write_text('{"plan": "')
+    cut_pages = []
+    real = panels_module._cut_page
+
+    def counting(cuts: panels_module.PageCuts) -> list[bytes]:
+        cut_pages.append(cuts.path)
+        return real(cuts)
+
+    monkeypatch.setattr(panels_module, "_cut_page", counting)
+    assert cut_again(validated, tmp_path / "workspace", tmp_path / "second") == first
+    assert len(cut_pages) == 4  # two shards of two pages
+    assert not list((tmp_path / "workspace").rglob(".*"))
 
 
 def test_pixel_bounds_stay_on_the_page_and_are_never_empty() -> None:

@@ -11,7 +11,7 @@ from diffsensei.data.panels.panel_set import CROP_SCHEMA, PANEL_SCHEMA
 from diffsensei.data.panels.training_panels import read_training_panels
 
 BUCKETS = (Bucket(64, 64, 0), Bucket(32, 128, 0))
-NO_ADDRESS = {"shard": 0, "offset": 0, "length": 0}
+NO_ADDRESS = {"shard": 0, "offset": 0, "length": 0, "crc32": 0}
 
 
 def character(identity: str, box: list[float], page_box: list[float], kind: int = 0) -> dict[str, Any]:

@@ -8,7 +8,10 @@ import pytest
 
 from diffsensei.data.images import decode_own_png, encode_png
 from diffsensei.data.refusal import Refusal
+from diffsensei.data.sandbox import Limits
+from diffsensei.data.validation import stitch as stitch_module
 from diffsensei.data.validation.stitch import StitchTask, fit_widths, stitch, stitch_batch
+from tests.data import poison
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -65,3 +68,51 @@ def test_a_batch_reports_each_page_and_raises_nothing(tmp_path: Path) -> None:
     assert cut.reason in ("truncated_image", "broken_image")
     assert gone.reason == "lost_object"
     assert not (tmp_path / "cut.png").exists()
+
+
+def half(folder: Path, name: str = "half", seed: int = 0) -> Path:
+    path = folder / name
+    path.write_bytes(encode_png(noise(180, 120, seed)))
+    return path
+
+
+def test_a_poisonous_page_is_refused_and_its_neighbours_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stitch_module, "_stitch_file", poison.stitch_or_die)
+    names = ["fine", "segfault", "also fine", "spin", "eat", "sleep", "at last"]
+    tasks = [StitchTask(name, (half(tmp_path),), (120,), 0.0) for name in names]
+    outcomes = stitch_batch(tasks, tmp_path, 1.0, Limits(memory_mb=256, cpu_s=1, wall_s=5.0))
+    reasons = {outcome.page_id: outcome.reason for outcome in outcomes}
+    assert reasons == {
+        "fine": "",
+        "segfault": "decoder_died",
+        "also fine": "",
+        "spin": "decoder_timeout",
+        "eat": "decoder_out_of_memory",
+        "sleep": "decoder_timeout",
+        "at last": "",
+    }
+    assert not list(tmp_path.glob("*.json"))  # may be the machine's fault: the next attempt tries again
+
+
+def test_a_page_larger_than_the_memory_allowed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(encode_png(np.zeros((9000, 9000), np.uint8)))
+    (outcome,) = stitch_batch([StitchTask("large", (path,), (9000,), 0.0)], tmp_path, 100.0, Limits(memory_mb=60))
+    assert outcome.reason == "decoder_out_of_memory"
+
+
+def test_a_finished_batch_is_not_stitched_again_unless_damaged(tmp_path: Path) -> None:
+    tasks = [StitchTask(f"page{seed}", (half(tmp_path, f"half{seed}", seed),), (120,), 0.0) for seed in range(3)]
+    first = stitch_batch(tasks, tmp_path, 1.0)
+    pages = [tmp_path / f"page{seed}.png" for seed in range(3)]
+    written = [path.stat().st_mtime_ns for path in pages]
+    assert stitch_batch(tasks, tmp_path, 1.0) == first
+    assert [path.stat().st_mtime_ns for path in pages] == written
+    whole = pages[1].read_bytes()
+    pages[1].write_bytes(whole[:-1])
+    assert stitch_batch(tasks, tmp_path, 1.0) == first
+    assert pages[1].read_bytes() == whole
+    stitch_batch(tasks, tmp_path, 2.0)  # another call
+    assert len(list(tmp_path.glob("*.json"))) == 2
