@@ -62,10 +62,10 @@ def test_resizing_equals_clean_fids(images):
         np.testing.assert_array_equal(clean_resize(image, 299), resize(np.stack([image] * 3, axis=-1))[..., 0])
 
 
-def test_missing_judges_are_states_with_reasons(evaluation):
+def test_missing_judges_are_states_with_reasons(evaluation, tmp_path):
     config = evaluation.judges.replaced(dino="/nowhere/dino", fid_features="/nowhere/inception-2015-12-05.pt")
-    judges = load_judges(config)
-    assert judges.clip is not None
+    judges = load_judges(config, tmp_path)
+    assert judges.clips[0] is not None
     assert judges.dino is None
     assert judges.distribution is None
     assert "/nowhere/dino" in judges.missing["dino"]

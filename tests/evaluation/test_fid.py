@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 import diffsensei.models.torchvision_schemas  # noqa: F401
-from diffsensei.evaluation.fid import frechet_distance, kernel_distance
+from diffsensei.evaluation.fid import frechet_distance
+from diffsensei.evaluation.kid import kernel_distance
 
 
 def _clean_fid(a: np.ndarray, b: np.ndarray) -> float:

@@ -6,6 +6,7 @@ from PIL import Image
 from diffsensei.config import load_preset
 from diffsensei.evaluation import features
 from diffsensei.evaluation.benchmark import freeze_benchmark, read_benchmark, read_truth
+from diffsensei.evaluation.item_metrics import item_metrics
 from diffsensei.evaluation.results import ITEM_COLUMNS, read_summary
 from diffsensei.evaluation.score import score_methods, shuffle_within_series
 from diffsensei.evaluation.statistics import f1_of_counts
@@ -97,15 +98,23 @@ def test_nothing_is_left_out_silently(evaluation, benchmark, generated, tmp_path
 
 def test_summary_can_be_recomputed_from_items(evaluation, benchmark, generated, tmp_path):
     summary, items = _score(evaluation, benchmark, generated, tmp_path)
+    metrics = {metric.definition.name: metric for metric in item_metrics(evaluation)}
     for result in summary.results:
-        mine = items[(items["method"] == result.method) & (items["metric"] == result.metric)]
-        if result.metric in ("fid", "kid"):
-            assert mine.empty
-        elif result.metric == "dialog_f1":
+        if result.metric not in metrics:
+            assert items[items["metric"] == result.metric].empty
+            continue
+        metric = metrics[result.metric]
+        mine = items[(items["method"] == result.method) & items["metric"].isin(metric.items) & items["skipped"].isna()]
+        if metric.kind == "mean" and result.value is not None:
+            assert result.value == pytest.approx(mine["value"].mean())
+        elif metric.kind == "panel_mean":
+            assert result.value == pytest.approx(mine.groupby("panel_id")["value"].mean().mean())
+        elif metric.kind == "f1":
             counts = mine[["tp", "fp", "fn"]].sum().to_numpy(dtype=float)
             assert result.value == pytest.approx(float(f1_of_counts(counts)))
-        else:
-            assert result.value == pytest.approx(mine["value"].mean())
+        elif metric.kind == "mean_f1":
+            each = [mine.loc[mine["metric"] == name, ["tp", "fp", "fn"]].sum() for name in metric.items]
+            assert result.value == pytest.approx(np.mean([f1_of_counts(c.to_numpy(dtype=float)) for c in each]))
 
 
 def test_crops_that_are_too_small_are_counted(evaluation, benchmark, generated, tmp_path):
@@ -145,7 +154,9 @@ def test_missing_panels_are_counted_and_all_missing_is_a_state(evaluation, bench
 def test_missing_judges_do_not_stop_the_others(evaluation, benchmark, generated, tmp_path):
     without = evaluation.replaced(judges=evaluation.judges.replaced(dino="/nowhere/dino"))
     summary, items = _score(without, benchmark, generated, tmp_path)
-    assert summary.result("diffsensei", "dino_c").state.startswith("not computed: /nowhere/dino")
+    assert summary.result("diffsensei", "dino_c").state.startswith(
+        "not computed: encoder weights missing: /nowhere/dino"
+    )
     assert summary.result("diffsensei", "dialog_f1").value == 1
     assert not items["metric"].str.startswith("dino").any()
 
@@ -157,7 +168,7 @@ def test_magi_without_its_weights_is_a_state_of_dialog_f1(evaluation, benchmark,
     summary, items = _score(paper, benchmark, generated, tmp_path)
     result = summary.result("diffsensei", "dialog_f1")
     assert result.value is None
-    assert result.state.startswith("not computed: ragavsachdeva/magi could not be loaded (")
+    assert result.state.startswith("not computed: encoder weights missing: ragavsachdeva/magi could not")
     assert "\n" not in result.state
     assert summary.result("diffsensei", "dino_i").value == pytest.approx(1)
     assert "dialog_f1" not in set(items["metric"])
