@@ -101,8 +101,7 @@ def results_table(summary: Summary) -> ResultsTable:
                 info=info,
                 series=order.get(info.name, -1) + 1,
                 cells=tuple(
-                    _cell(summary.result(info.name, metric.name), best[metric.name] == info.name)
-                    for metric in headline
+                    _cell(summary.result(info.name, metric.name), best[metric.name] == info.name) for metric in headline
                 ),
                 paper=tuple(
                     None if counterpart is None else f"{counterpart.value(metric.name):.3f}"

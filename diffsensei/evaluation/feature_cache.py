@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,6 @@ def _read(path: Path) -> dict[bytes, NDArray[np.float32]]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             digests, vectors = stored["digests"], stored["vectors"]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
         raise ValueError(f"{path}: expected cached features, cannot read them ({error}); delete the file") from error
     return {row.tobytes(): vector for row, vector in zip(digests, vectors, strict=True)}

@@ -7,6 +7,7 @@ detection belongs to the panel that its centre lies in and is clipped to it; one
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,4 +58,4 @@ def into_panels(boxes: Boxes, frames: Boxes) -> list[NDArray[np.float64]]:
 def page_runs(page_ids: Sequence[str]) -> list[range]:
     """The index ranges of neighbouring panels of one page."""
     starts = [index for index, page in enumerate(page_ids) if index == 0 or page != page_ids[index - 1]]
-    return [range(start, end) for start, end in zip(starts, [*starts[1:], len(page_ids)], strict=True)]
+    return [range(start, end) for start, end in pairwise([*starts, len(page_ids)])]
