@@ -1,5 +1,6 @@
 """The results table: figures with intervals, the paper's beside them, the best marked only where it is certain."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -15,9 +16,17 @@ from diffsensei.evaluation.results import (
 from reports.charts import Dot, dot_chart
 from reports.paper import COUNTERPARTS, FID_CAVEAT, METRICS
 
-BY_DEFINITION = {(GROUND_TRUTH, metric) for metric in ("fid", "kid", "dino_i", "dino_c")}
+SELF_COMPARED = ("fid", "kid", "dino_i", "dino_c", "dino_c_panel_mean", "cmmd", "fd_dino")
+SELF_COMPARED += ("fid_64", "fid_page_mean", "fid_l2_page_mean", "fid_infinity")
+BY_DEFINITION = {(GROUND_TRUTH, metric) for metric in SELF_COMPARED}
 """The true panels compared with themselves: their figure says nothing."""
 SIGNIFICANCE = 0.05
+FURTHER = {
+    "distribution": "Other distances between sets of panels",
+    "variant": "Other readings of the same metrics",
+    "manga": "What matters for manga",
+}
+"""The groups of metrics beside the headline's, in order."""
 ABSENT = "\N{EN DASH}"
 
 
@@ -47,12 +56,22 @@ class Row:
 
 
 @dataclass(frozen=True)
+class FurtherTable:
+    """Metrics apart from the headline's: our cells only."""
+
+    title: str
+    metrics: tuple[MetricDefinition, ...]
+    rows: tuple[tuple[MethodInfo, tuple[Cell, ...]], ...]
+
+
+@dataclass(frozen=True)
 class ResultsTable:
     metrics: tuple[MetricDefinition, ...]
     paper_metrics: tuple[MetricDefinition, ...]
     rows: tuple[Row, ...]
     charts: tuple[tuple[MetricDefinition, Markup], ...]
     fid_caveat: str
+    further: tuple[FurtherTable, ...]
 
 
 @dataclass(frozen=True)
@@ -64,14 +83,16 @@ class ComparisonRow:
     interval: str
     p_holm: str
     n_pages: int
+    effect_size: str
     verdict: str
     """``better``, ``worse`` or ``undecided``: an interval without 0 and a corrected p of at most 0.05."""
 
 
 def results_table(summary: Summary) -> ResultsTable:
-    """The table of a run and one chart per metric."""
+    """The table of a run, one chart per metric of it, and apart from it the other groups of metrics."""
+    headline = tuple(metric for metric in summary.metrics if metric.group == "headline")
     order = {info.name: index for index, info in enumerate(_methods(summary))}
-    best = {metric.name: certain_best(summary, metric) for metric in summary.metrics}
+    best = {metric.name: certain_best(summary, metric) for metric in headline}
     rows = []
     for info in summary.methods:
         counterpart, reference = COUNTERPARTS.get(info.name, (None, ""))
@@ -80,24 +101,35 @@ def results_table(summary: Summary) -> ResultsTable:
                 info=info,
                 series=order.get(info.name, -1) + 1,
                 cells=tuple(
-                    _cell(summary.result(info.name, metric.name), best[metric.name] == info.name)
-                    for metric in summary.metrics
+                    _cell(summary.result(info.name, metric.name), best[metric.name] == info.name) for metric in headline
                 ),
                 paper=tuple(
                     None if counterpart is None else f"{counterpart.value(metric.name):.3f}"
-                    for metric in summary.metrics
+                    for metric in headline
                     if metric.name in METRICS
                 ),
                 paper_reference=reference,
             )
         )
     return ResultsTable(
-        metrics=summary.metrics,
-        paper_metrics=tuple(metric for metric in summary.metrics if metric.name in METRICS),
+        metrics=headline,
+        paper_metrics=tuple(metric for metric in headline if metric.name in METRICS),
         rows=tuple(rows),
         charts=tuple(_charts(summary, order)),
         fid_caveat=FID_CAVEAT,
+        further=tuple(_further(summary)),
     )
+
+
+def _further(summary: Summary) -> Iterator[FurtherTable]:
+    for group, title in FURTHER.items():
+        metrics = tuple(metric for metric in summary.metrics if metric.group == group)
+        if metrics:
+            rows = tuple(
+                (info, tuple(_cell(summary.result(info.name, metric.name), best=False) for metric in metrics))
+                for info in summary.methods
+            )
+            yield FurtherTable(title, metrics, rows)
 
 
 def certain_best(summary: Summary, metric: MetricDefinition) -> str | None:
@@ -135,6 +167,7 @@ def comparison_rows(summary: Summary) -> list[ComparisonRow]:
                 interval=interval_text(comparison.low, comparison.high, signed=True),
                 p_holm=_probability(comparison.p_holm),
                 n_pages=comparison.n_pages,
+                effect_size=ABSENT if comparison.effect_size is None else _minus(f"{comparison.effect_size:+.2f}"),
                 verdict=_verdict(comparison, metric.higher_is_better),
             )
         )
@@ -175,7 +208,8 @@ def _cell(result: MetricResult | None, best: bool) -> Cell:
     n = f"n = {result.n_used}" if result.n_used == result.n_total else f"n = {result.n_used}/{result.n_total}"
     skipped = "; ".join(f"{count} skipped: {reason}" for reason, count in result.skipped.items())
     seeds = "; ".join(f"seed {seed}: {figure_text(value)}" for seed, value in result.by_seed.items())
-    hint = "; ".join(part for part in (f"interval: {result.interval}", skipped, seeds) if part)
+    spread = "" if result.seed_sd is None else f"sd between seeds {figure_text(result.seed_sd)}"
+    hint = "; ".join(part for part in (f"interval: {result.interval}", skipped, seeds, spread) if part)
     if result.value is None:
         return Cell(ABSENT, "", n, False, False, result.state, hint)
     trivial = (result.method, result.metric) in BY_DEFINITION
@@ -186,6 +220,8 @@ def _cell(result: MetricResult | None, best: bool) -> Cell:
 def _charts(summary: Summary, order: dict[str, int]) -> list[tuple[MetricDefinition, Markup]]:
     charts = []
     for metric in summary.metrics:
+        if metric.group != "headline":
+            continue
         dots = []
         for info in summary.methods:
             result = summary.result(info.name, metric.name)

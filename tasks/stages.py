@@ -291,12 +291,16 @@ def _benchmark(config: ExperimentConfig) -> list[Stage]:
     ]
     score = Stage(
         name="score",
-        version=1,
+        version=2,
         entry="diffsensei.evaluation.score:score_methods",
         config={"evaluation": "evaluation"},
         inputs={"benchmark": "benchmark"} | {name: name for name in GENERATE},
         resources=_compute(config),
-        identity={"judges": _digest(judges.clip, judges.dino, judges.dialog_detector, judges.fid_features)},
+        identity={
+            "judges": _digest(
+                judges.clip, *judges.further_clip, judges.dino, judges.dialog_detector, judges.fid_features
+            )
+        },
         packages=("torch", "transformers", "numpy", "scipy", "clean-fid"),
     )
     return [frozen, *generate, score]

@@ -64,11 +64,23 @@ EMBEDDED_FOUNDATIONS = Foundations(
 
 EMBEDDED_JUDGES = JudgeConfig(
     clip="embedded:judge_clip",
+    further_clip=(),
     dino="embedded:judge_dino",
     dialog_detector="embedded:judge_detector",
     fid_features="embedded:judge_clip",
     fit="squash",
 )
+
+PAPER_JUDGES = JudgeConfig(
+    clip="openai/clip-vit-large-patch14",
+    further_clip=("openai/clip-vit-base-patch32",),
+    dino="facebook/dinov2-base",
+    dialog_detector="ragavsachdeva/magi",
+    fid_features="inception-2015-12-05.pt",
+    fit="processor",
+)
+JUDGE_PROFILES: dict[str, JudgeConfig] = {"paper": PAPER_JUDGES, "ours": PAPER_JUDGES.replaced(fit="pad")}
+"""The same judges twice: as the papers of this field show panels to them, and so that they see whole panels."""
 
 DEMO_NEGATIVE_PROMPT = "think lines, pure black background, colored, lowres, bad anatomy, worst quality, low quality"
 POLITE_DOWNLOAD = DownloadConfig(
@@ -374,8 +386,12 @@ def tiny() -> ExperimentConfig:
             panel_size="bucket",
             seeds=(0,),
             iou_threshold=0.5,
+            iou_sweep=(0.3, 0.75),
+            dialog_truth="fed",
+            detection_scope="panel",
             detection_threshold=0.3,
             min_crop_side=6,
+            jpeg_quality=None,
             bootstrap_resamples=2000,
             confidence=0.95,
         ),
@@ -651,8 +667,12 @@ def small() -> ExperimentConfig:
             panel_size="bucket",
             seeds=(0,),
             iou_threshold=0.5,
+            iou_sweep=(0.3, 0.75),
+            dialog_truth="fed",
+            detection_scope="panel",
             detection_threshold=0.3,
             min_crop_side=8,
+            jpeg_quality=None,
             bootstrap_resamples=2000,
             confidence=0.95,
         ),
@@ -940,18 +960,16 @@ def paper() -> ExperimentConfig:
             ),
         ),
         evaluation=EvaluationConfig(
-            judges=JudgeConfig(
-                clip="openai/clip-vit-large-patch14",
-                dino="facebook/dinov2-base",
-                dialog_detector="ragavsachdeva/magi",
-                fid_features="inception-2015-12-05.pt",
-                fit="processor",
-            ),
+            judges=JUDGE_PROFILES["paper"],
             panel_size="native",
             seeds=(0, 1, 2),
             iou_threshold=0.5,
+            iou_sweep=(0.3, 0.75),
+            dialog_truth="fed",
+            detection_scope="panel",
             detection_threshold=0.25,
             min_crop_side=16,
+            jpeg_quality=75,
             bootstrap_resamples=2000,
             confidence=0.95,
         ),

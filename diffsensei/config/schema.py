@@ -374,6 +374,8 @@ class JudgeConfig(Config):
     """The encoders that score; never those that condition."""
 
     clip: str
+    further_clip: tuple[str, ...]
+    """CLIP models scored beside ``clip``, each in a column of its own: the model moves CLIP by more than methods do."""
     dino: str
     dialog_detector: str
     fid_features: str
@@ -388,9 +390,17 @@ class EvaluationConfig(Config):
     """Score at the panel's own size (rounded to 8 pixels) or at its training bucket."""
     seeds: tuple[NonNegativeInt, ...]
     iou_threshold: Rate
+    iou_sweep: tuple[Rate, ...]
+    """Further thresholds of dialog F1, each in a column of its own."""
+    dialog_truth: Literal["fed", "all"]
+    """Dialog F1 counts the dialogs that the generator was given, or all of the panel."""
+    detection_scope: Literal["panel", "page"]
+    """Dialogs are looked for on each panel, or on a sheet of all panels of a page."""
     detection_threshold: Rate
     min_crop_side: PositiveInt
     """Character crops smaller than this are skipped by DINO-C and counted."""
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None
+    """Send true and generated panels through JPEG of this quality before FID and its kin; null leaves them."""
     bootstrap_resamples: PositiveInt
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)]
 

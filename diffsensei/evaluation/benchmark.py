@@ -24,7 +24,7 @@ from diffsensei.config.schema import BucketConfig, ConditioningConfig, Evaluatio
 from diffsensei.data.panels.buckets import Bucket, assign_buckets, build_buckets, fit_panel
 from diffsensei.data.panels.panel_set import PanelSet
 from diffsensei.geometry import area, cover_crop
-from diffsensei.inference.request import CharacterRequest, PanelRequest
+from diffsensei.inference.request import Box, CharacterRequest, PanelRequest
 from diffsensei.progress import Progress
 from diffsensei.seeding import numpy_stream, stream_seed
 
@@ -37,6 +37,10 @@ class BenchmarkCharacter(CharacterRequest):
     """A requested character, and where its reference comes from."""
 
     source_kind: Literal["same_panel", "other_panel"]
+    place: str
+    """Which character of the panel set this is: ``<panel_id>:<position in its panel>``."""
+    source: str
+    """The same of the character that the reference was cut from."""
     type: int
 
 
@@ -47,6 +51,8 @@ class BenchmarkPanel(PanelRequest):
     series: str
     panel_index: int
     characters: tuple[BenchmarkCharacter, ...]
+    unfed_dialogs: tuple[Box, ...]
+    """Dialogs of the panel beyond those that a generator is given."""
 
 
 def read_benchmark(folder: Path) -> list[BenchmarkPanel]:
@@ -67,7 +73,12 @@ def read_pages(folder: Path) -> list[BenchmarkPanel]:
 
 def read_truth(folder: Path, panel: BenchmarkPanel) -> NDArray[np.uint8]:
     """The true panel (H, W) at the size it is asked for."""
-    return read_gray(folder / "truth" / f"{panel.panel_id}.png")
+    return read_gray(truth_path(folder, panel))
+
+
+def truth_path(folder: Path, panel: BenchmarkPanel) -> Path:
+    """Where the true panel lies."""
+    return folder / "truth" / f"{panel.panel_id}.png"
 
 
 def read_gray(path: Path) -> NDArray[np.uint8]:
@@ -112,7 +123,8 @@ def freeze_benchmark(
             name = f"references/{panel_id}-{slot}.png"
             Image.fromarray(panel_set.crop_image(int(crop["position"]))).save(output / name)
             characters.append(BenchmarkCharacter(**character, reference=name))
-        dialogs = _boxes_in_crop([list(box) for box in row["dialogs"]][: conditioning.max_dialogs], row, size)
+        dialogs = _boxes_in_crop([list(box) for box in row["dialogs"]], row, size)
+        fed, unfed = dialogs[: conditioning.max_dialogs], dialogs[conditioning.max_dialogs :]
         frozen.append(
             BenchmarkPanel(
                 panel_id=panel_id,
@@ -123,7 +135,8 @@ def freeze_benchmark(
                 width=size.width,
                 caption=str(row["caption"]),
                 characters=tuple(characters),
-                dialogs=tuple(box for box in dialogs if box is not None),
+                dialogs=tuple(box for box in fed if box is not None),
+                unfed_dialogs=tuple(box for box in unfed if box is not None),
                 seed=stream_seed(seed, "noise", panel_id) % 2**PANEL_SEED_BITS,
             )
         )
@@ -197,6 +210,8 @@ def _draw_characters(
             "id": str(character["id"]),
             "box": box,
             "source_kind": "same_panel" if same else "other_panel",
+            "place": f"{row['panel_id']}:{int(index)}",
+            "source": f"{crop['panel_id']}:{int(crop['character_index'])}",
             "type": int(character["type"]),
         }
         chosen.append((fields, crop))

@@ -17,3 +17,10 @@ CLIP = MetricDefinition(
     source="paper, section 5.1; raw CLIPScore (Hessel et al. 2021)",
 )
 NO_CAPTION = "no caption"
+
+
+def further_clip(number: int, reference: str) -> MetricDefinition:
+    """The same of another model: ``number`` counts from 2. The model moves the figure by more than most methods do."""
+    return CLIP.replaced(
+        name=f"clip_{number}", label=f"CLIP ({reference.rpartition('/')[2].removeprefix('embedded:')})", group="variant"
+    )

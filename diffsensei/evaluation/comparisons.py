@@ -5,34 +5,23 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from diffsensei.config.schema import EvaluationConfig
-from diffsensei.evaluation.dialog_f1 import DIALOG_F1
-from diffsensei.evaluation.results import Comparison, MetricDefinition
-from diffsensei.evaluation.statistics import (
-    Statistic,
-    f1_of_counts,
-    holm,
-    paired_bootstrap,
-    paired_swap_test,
-    ratio_of_sums,
-    sums_by_page,
-)
+from diffsensei.evaluation.distribution_metrics import STATISTICS_SEED
+from diffsensei.evaluation.item_metrics import ItemMetric, page_sums
+from diffsensei.evaluation.results import Comparison
+from diffsensei.evaluation.statistics import holm, paired_bootstrap, paired_effect_size, paired_swap_test
 from diffsensei.seeding import numpy_stream
-
-STATISTICS_SEED = 0
-"""Resampling is no part of the experiment: its stream is fixed, so equal measurements give equal intervals."""
 
 
 def compare_methods(
-    items: pd.DataFrame, methods: Sequence[str], definitions: Sequence[MetricDefinition], evaluation: EvaluationConfig
+    items: pd.DataFrame, methods: Sequence[str], metrics: Sequence[ItemMetric], evaluation: EvaluationConfig
 ) -> list[Comparison]:
     """Every later method against every earlier one, on metrics that have single measurements."""
     raw = []
-    for definition in definitions:
+    for metric in metrics:
         for baseline, method in combinations(methods, 2):
-            found = _compare(items, method, baseline, definition, evaluation)
+            found = _compare(items, method, baseline, metric, evaluation)
             if found is not None:
                 raw.append(found)
     corrected = holm([comparison.p_value for comparison in raw])
@@ -40,11 +29,11 @@ def compare_methods(
 
 
 def _compare(
-    items: pd.DataFrame, method: str, baseline: str, definition: MetricDefinition, evaluation: EvaluationConfig
+    items: pd.DataFrame, method: str, baseline: str, metric: ItemMetric, evaluation: EvaluationConfig
 ) -> Comparison | None:
     """Both methods over the panels (and characters) both were measured on; None where there are none."""
-    keys = ["seed", "page_id", "panel_id", "character"]
-    mine = items[(items["metric"] == definition.name) & (items["tp"].notna() | items["value"].notna())]
+    keys = ["metric", "seed", "page_id", "panel_id", "character"]
+    mine = items[(items["metric"].isin(metric.items)) & (items["tp"].notna() | items["value"].notna())]
     ours, theirs = (
         mine[mine["method"] == name].fillna({"character": ""}).set_index(keys).sort_index()
         for name in (method, baseline)
@@ -52,13 +41,13 @@ def _compare(
     shared = ours.index.intersection(theirs.index)
     if shared.empty:
         return None
-    pages, a = page_sums(ours.loc[shared].reset_index(), definition)
-    _, b = page_sums(theirs.loc[shared].reset_index(), definition)
-    statistic = statistic_of(definition)
+    pages, a = page_sums(ours.loc[shared].reset_index(), metric)
+    _, b = page_sums(theirs.loc[shared].reset_index(), metric)
+    statistic = metric.statistic
     difference = float(statistic(a.sum(0)) - statistic(b.sum(0)))
     if not np.isfinite(difference):
         return None
-    names = ("paired", definition.name, method, baseline)
+    names = ("paired", metric.definition.name, method, baseline)
     interval = paired_bootstrap(
         a,
         b,
@@ -71,7 +60,7 @@ def _compare(
         a, b, statistic, resamples=evaluation.bootstrap_resamples, rng=numpy_stream(STATISTICS_SEED, "swap", *names)
     )
     return Comparison(
-        metric=definition.name,
+        metric=metric.definition.name,
         method=method,
         baseline=baseline,
         difference=difference,
@@ -80,18 +69,5 @@ def _compare(
         p_value=p_value,
         p_holm=None,
         n_pages=len(pages),
+        effect_size=paired_effect_size(a, b, statistic),
     )
-
-
-def page_sums(rows: pd.DataFrame, definition: MetricDefinition) -> tuple[list[str], NDArray[np.float64]]:
-    """The measurements added up per page: page ids (P) and what `statistic_of` takes (P, K)."""
-    if definition.name == DIALOG_F1.name:
-        columns = rows[["tp", "fp", "fn"]].to_numpy(dtype=np.float64)
-    else:
-        columns = np.stack([rows["value"].to_numpy(dtype=np.float64), np.ones(len(rows))], axis=1)
-    return sums_by_page(list(rows["page_id"]), columns)
-
-
-def statistic_of(definition: MetricDefinition) -> Statistic:
-    """Micro F1 for dialogs, the mean for everything else."""
-    return f1_of_counts if definition.name == DIALOG_F1.name else ratio_of_sums

@@ -41,6 +41,18 @@ DINO_C_SOURCE = MetricDefinition(
     higher_is_better=True,
     source="paper, section 5.1; source reading",
 )
+DINO_C_PANELS = DINO_C.replaced(
+    name="dino_c_panel_mean",
+    label="DINO-C, panel mean",
+    definition="as DINO-C, characters averaged per panel before panels are: a crowd weighs as much as one",
+    group="variant",
+)
+DINO_C_SOURCE_PANELS = DINO_C_SOURCE.replaced(
+    name="dino_c_source_panel_mean",
+    label="DINO-C (source), panel mean",
+    definition="as DINO-C (source), characters averaged per panel before panels are",
+    group="variant",
+)
 
 
 def character_crop(image: NDArray[np.uint8], box: tuple[float, ...], min_side: int) -> NDArray[np.uint8] | None:

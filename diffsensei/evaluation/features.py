@@ -5,8 +5,10 @@ its own processor's (short side to size, centre crop: up to three quarters of a 
 square with white, or squashed to a square. Judges that cannot be loaded are a state with a reason, not a crash.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diffsensei.config.schema import JudgeConfig
+from diffsensei.evaluation.feature_cache import Embed, Gray, cached
 from diffsensei.foundations.loading import (
     DialogDetector,
     ImageEncoder,
@@ -24,70 +27,129 @@ from diffsensei.foundations.loading import (
     load_judge_clip,
     load_judge_dino,
 )
+from diffsensei.foundations.locations import foundation_digest
+from diffsensei.foundations.magi_dialogs import MagiDialogDetector
 
 Fit = Literal["processor", "pad", "squash"]
-Gray = NDArray[np.uint8]
-Embed = Callable[[Sequence[Gray]], NDArray[np.float32]]
-"""Panels or crops (H, W) uint8 to features (n, d)."""
 
 BATCH_SIZE = 64
 WHITE = 255
 INCEPTION_FILE = "inception-2015-12-05.pt"
 INCEPTION_EDGE = 299
+FIRST_POOL = ("conv", "conv_1", "conv_2", "pool0")
+"""The layers of NVIDIA's file up to its first pooling."""
+
+
+@dataclass(frozen=True)
+class ClipPair:
+    """One CLIP model: panels and captions into one space."""
+
+    panels: Embed
+    captions: Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Judges:
     """The judges that could be loaded; ``missing`` says for each of the others why not."""
 
-    clip: Embed | None
-    captions: Callable[[Sequence[str]], NDArray[np.float32]] | None
+    clips: tuple[ClipPair | None, ...]
+    """The headline's, then the further ones, in the configuration's order."""
     dino: Embed | None
     detector: DialogDetector | None
     distribution: Embed | None
     """Features for FID and KID."""
     distribution_name: str
+    first_pool: Embed | None
+    """Inception's first pooling layer."""
     missing: dict[str, str]
-    """Judge ("clip", "dino", "detector", "distribution") to reason."""
+    """Judge ("clip", "clip_2", ..., "dino", "detector", "characters", "distribution", "first_pool") to reason."""
+    identities: dict[str, str]
+    """The same names to a digest of weights, processor and fit, for those that were loaded."""
+
+    @property
+    def finds_characters(self) -> bool:
+        return isinstance(self.detector, MagiDialogDetector)
 
 
-def load_judges(config: JudgeConfig) -> Judges:
-    """The judges of ``config``, on the GPU where there is one."""
+def clip_name(index: int) -> str:
+    """The name of the judge at ``index`` of `Judges.clips`."""
+    return "clip" if index == 0 else f"clip_{index + 1}"
+
+
+def load_judges(config: JudgeConfig, cache: Path) -> Judges:
+    """The judges of ``config``, on the GPU where there is one; what they saw is kept in the folder ``cache``."""
     missing: dict[str, str] = {}
+    identities: dict[str, str] = {}
 
-    def attempt(name: str, load: Callable[[str], Any], reference: str) -> Any:
+    def attempt(name: str, field: str, load: Callable[[str], Any], reference: str) -> Any:
         try:
-            return load(reference)
+            judge = load(reference)
+            identities[name] = _identity(reference, getattr(judge, "processor", None), config.fit)
+            return judge
         except (ValueError, OSError) as error:
-            missing[name] = f"{reference} could not be loaded ({str(error).splitlines()[0]})"
+            reason = str(error).splitlines()[0]
+            missing[name] = (
+                f"encoder weights missing: {reference} could not be loaded ({reason}); set evaluation.judges.{field}"
+            )
             return None
 
-    clip = attempt("clip", load_judge_clip, config.clip)
-    dino = attempt("dino", load_judge_dino, config.dino)
-    detector = attempt("detector", load_dialog_detector, config.dialog_detector)
+    def kept(name: str, embed: Embed) -> Embed:
+        return cached(embed, cache, identities[name])
+
+    clips: list[ClipPair | None] = []
+    for index, reference in enumerate((config.clip, *config.further_clip)):
+        name = clip_name(index)
+        loaded = attempt(name, "further_clip" if index else "clip", load_judge_clip, reference)
+        clips.append(
+            None
+            if loaded is None
+            else ClipPair(kept(name, clip_image_embedder(loaded, config.fit)), partial(embed_captions, loaded))
+        )
+    dino = attempt("dino", "dino", load_judge_dino, config.dino)
+    detector = attempt("detector", "dialog_detector", load_dialog_detector, config.dialog_detector)
     if isinstance(detector, torch.nn.Module):
         _placed(detector)
-    clip_embed = None if clip is None else clip_image_embedder(clip, config.fit)
-    name = f"CLIP image embedding of {config.fid_features}, fit {config.fit}"
-    if config.fid_features == config.clip:
-        distribution = clip_embed
-        if clip is None:
-            missing["distribution"] = missing["clip"]
-    elif config.fid_features.endswith(INCEPTION_FILE):
-        distribution = attempt("distribution", inception_embedder, config.fid_features)
-        name = "Inception v3 pool3 (2048), clean-fid resizing"
+    if isinstance(detector, MagiDialogDetector):
+        identities["characters"] = identities["detector"]
     else:
-        other = attempt("distribution", load_judge_clip, config.fid_features)
-        distribution = None if other is None else clip_image_embedder(other, config.fit)
+        missing["characters"] = (
+            "needs a detector of characters: set evaluation.judges.dialog_detector to Magi's weights"
+        )
+    distribution: Embed | None = None
+    first_pool: Embed | None = None
+    name = f"CLIP image embedding of {config.fid_features}, fit {config.fit}"
+    missing["first_pool"] = f"needs Inception: set evaluation.judges.fid_features to a file {INCEPTION_FILE}"
+    if config.fid_features == config.clip:
+        if clips[0] is None:
+            missing["distribution"] = missing["clip"]
+        else:
+            distribution, identities["distribution"] = clips[0].panels, identities["clip"]
+    elif config.fid_features.endswith(INCEPTION_FILE):
+        name = "Inception v3 pool3 (2048), clean-fid resizing"
+        embed = attempt("distribution", "fid_features", inception_embedder, config.fid_features)
+        distribution = None if embed is None else kept("distribution", embed)
+        missing.pop("first_pool")
+        embed = attempt("first_pool", "fid_features", first_pool_embedder, config.fid_features)
+        first_pool = None if embed is None else cached(embed, cache, f"first pool {identities['first_pool']}")
+    else:
+        other = attempt("distribution", "fid_features", load_judge_clip, config.fid_features)
+        distribution = None if other is None else kept("distribution", clip_image_embedder(other, config.fit))
     return Judges(
-        clip=clip_embed,
-        captions=None if clip is None else lambda texts: embed_captions(clip, texts),
-        dino=None if dino is None else class_token_embedder(dino, config.fit),
+        clips=tuple(clips),
+        dino=None if dino is None else kept("dino", class_token_embedder(dino, config.fit)),
         detector=detector,
         distribution=distribution,
         distribution_name=name,
+        first_pool=first_pool,
         missing=missing,
+        identities=identities,
     )
+
+
+def _identity(reference: str, processor: Any, fit: Fit) -> str:
+    """Weights by content (by name on the hub), the processor's settings and the fit: what decides a judge's view."""
+    settings = "" if processor is None else processor.to_json_string()
+    return hashlib.sha256(f"{foundation_digest([reference])}\n{settings}\n{fit}".encode()).hexdigest()
 
 
 def clip_image_embedder(judge: JudgeClip, fit: Fit) -> Embed:
@@ -112,22 +174,47 @@ def inception_embedder(path: str) -> Embed:
     ``path`` is an existing ``inception-2015-12-05.pt``; nothing is downloaded. TorchScript files are code: only give a
     file you trust. Raises ValueError where it is missing.
     """
+    model = _inception(path)
+    return partial(_inception_batches, forward=model, width=2048)
+
+
+def first_pool_embedder(path: str) -> Embed:
+    """64 features: the mean over the picture of Inception's first pooling layer; pixels as `inception_embedder`'s.
+
+    Raises ValueError where the file is missing or has not the layers of NVIDIA's.
+    """
+    layers = _inception(path).layers
+    absent = [name for name in FIRST_POOL if not hasattr(layers, name)]
+    if absent:
+        raise ValueError(f"{path}: expected layers {', '.join(FIRST_POOL)}, lacks {', '.join(absent)}")
+
+    def forward(pixels: torch.Tensor) -> torch.Tensor:
+        state = (pixels - 128) / 128
+        for name in FIRST_POOL:
+            state = getattr(layers, name)(state)
+        return state.mean((2, 3))
+
+    return partial(_inception_batches, forward=forward, width=64)
+
+
+def _inception(path: str) -> Any:
     if not Path(path).is_file():
         raise ValueError(f"no file {path}; put NVIDIA's {INCEPTION_FILE} there")
     from cleanfid.inception_torchscript import InceptionV3W
 
-    model = _placed(InceptionV3W(str(Path(path).parent), download=False).eval())
+    return _placed(InceptionV3W(str(Path(path).parent), download=False).eval())
 
-    def embed(images: Sequence[Gray]) -> NDArray[np.float32]:
-        features = []
-        for start in range(0, len(images), BATCH_SIZE):
-            resized = [clean_resize(image, INCEPTION_EDGE) for image in images[start : start + BATCH_SIZE]]
-            pixels = torch.from_numpy(np.stack(resized))[:, None].expand(-1, 3, -1, -1)
-            with torch.no_grad():
-                features.append(model(pixels.to(_device())).float().cpu().numpy())
-        return np.concatenate(features) if features else np.zeros((0, 2048), np.float32)
 
-    return embed
+def _inception_batches(
+    images: Sequence[Gray], forward: Callable[[torch.Tensor], torch.Tensor], width: int
+) -> NDArray[np.float32]:
+    features = []
+    for start in range(0, len(images), BATCH_SIZE):
+        resized = [clean_resize(image, INCEPTION_EDGE) for image in images[start : start + BATCH_SIZE]]
+        pixels = torch.from_numpy(np.stack(resized))[:, None].expand(-1, 3, -1, -1)
+        with torch.no_grad():
+            features.append(forward(pixels.to(_device())).float().cpu().numpy())
+    return np.concatenate(features) if features else np.zeros((0, width), np.float32)
 
 
 def clean_resize(image: Gray, edge: int) -> NDArray[np.float32]:

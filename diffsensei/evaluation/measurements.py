@@ -1,162 +1,196 @@
-"""From images to single measurements: what the judges see in a set of panels, and one row per measurement."""
+"""From what the judges saw to single measurements: one row per measurement."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from diffsensei.config.schema import EvaluationConfig
-from diffsensei.evaluation.benchmark import BenchmarkPanel, read_gray
-from diffsensei.evaluation.clip_score import CLIP, NO_CAPTION
-from diffsensei.evaluation.dialog_f1 import DIALOG_F1, NOTHING_TO_FIND, match_boxes
-from diffsensei.evaluation.dino_similarity import (
-    DINO_C,
-    DINO_C_SOURCE,
-    DINO_I,
-    character_crop,
-    cosine,
+from diffsensei.evaluation.benchmark import BenchmarkPanel
+from diffsensei.evaluation.character_layout import CHARACTER_COUNT, LAYOUT_IOU, paired_iou
+from diffsensei.evaluation.clip_score import NO_CAPTION
+from diffsensei.evaluation.colour_purity import CHROMA
+from diffsensei.evaluation.copy_paste import COPY_PASTE, NO_OTHER_PICTURE, copy_paste_score
+from diffsensei.evaluation.dialog_f1 import (
+    COCO_THRESHOLDS,
+    DIALOG_F1,
+    NOTHING_TO_FIND,
+    match_at,
+    overlaps,
+    rows_at,
 )
-from diffsensei.evaluation.features import Gray, Judges
-from diffsensei.progress import Progress
+from diffsensei.evaluation.dino_similarity import DINO_C, DINO_C_SOURCE, DINO_I, cosine
+from diffsensei.evaluation.features import clip_name
+from diffsensei.evaluation.identity_accuracy import IDENTITY, ONE_CHARACTER, is_recognised
+from diffsensei.evaluation.sight import PanelFeatures, Vectors
 
-Vectors = NDArray[np.floating]
-LoadPanel = Callable[[BenchmarkPanel], Gray | None]
-"""The image to judge for a panel, or None where the method gave none."""
-
-PANELS_AT_ONCE = 64
 NOT_GENERATED = "not generated"
 NO_DIRECTION = "embedding without direction"
 
+Row = dict[str, Any]
+
 
 @dataclass(frozen=True)
-class PanelFeatures:
-    """What the judges see, one entry per benchmark panel; None where that judge is missing or no image came."""
+class Request:
+    """What was asked for, as the judges see it; the same for every method."""
 
-    present: list[bool]
-    clip: list[Vectors | None]
-    dino: list[Vectors | None]
-    distribution: list[Vectors | None]
-    crops: list[list[Vectors | None]]
-    """DINO class token per requested character; None also for crops that are too small."""
-    dialogs: list[NDArray[np.floating] | None]
-    """Detected boxes (K, 4) in pixels of the panel."""
+    panels: Sequence[BenchmarkPanel]
+    references: Sequence[Sequence[Vectors | None]]
+    """DINO class token of each character's reference."""
+    captions: Sequence[Sequence[Vectors | None]]
+    """For every CLIP model the embedding of each caption."""
+    truth: PanelFeatures
 
-
-def see_panels(
-    panels: Sequence[BenchmarkPanel], load: LoadPanel, judges: Judges, evaluation: EvaluationConfig, progress: Progress
-) -> PanelFeatures:
-    """Show every image to every judge, a block of panels at a time. Raises ValueError for an image of another size."""
-    seen = PanelFeatures([], [], [], [], [], [])
-    for start in range(0, len(panels), PANELS_AT_ONCE):
-        block = panels[start : start + PANELS_AT_ONCE]
-        images = [_checked(panel, load(panel)) for panel in block]
-        there = [image for image in images if image is not None]
-        seen.present.extend(image is not None for image in images)
-        for judge, into in (
-            (judges.clip, seen.clip),
-            (judges.dino, seen.dino),
-            (judges.distribution, seen.distribution),
-        ):
-            vectors = iter(judge(there)) if judge is not None else None
-            into.extend(next(vectors) if image is not None and vectors is not None else None for image in images)
-        cut = [
-            [
-                None if image is None else character_crop(image, c.box, evaluation.min_crop_side)
-                for c in panel.characters
-            ]
-            for panel, image in zip(block, images, strict=True)
-        ]
-        crops = [crop for row in cut for crop in row if crop is not None]
-        tokens = iter(judges.dino(crops)) if judges.dino is not None else None
-        seen.crops.extend([None if crop is None or tokens is None else next(tokens) for crop in row] for row in cut)
-        found = (
-            iter(judges.detector.detect(there, evaluation.detection_threshold)) if judges.detector is not None else None
-        )
-        seen.dialogs.extend(None if image is None or found is None else next(found).boxes_xyxy for image in images)
-        progress.advance(len(block))
-    return seen
-
-
-def see_references(panels: Sequence[BenchmarkPanel], folder: Path, judges: Judges) -> list[list[Vectors | None]]:
-    """DINO class token of every character's reference image."""
-    if judges.dino is None:
-        return [[None] * len(panel.characters) for panel in panels]
-    images = [read_gray(folder / c.reference) for panel in panels for c in panel.characters]
-    tokens = iter(judges.dino(images))
-    return [[next(tokens) for _ in panel.characters] for panel in panels]
-
-
-def see_captions(panels: Sequence[BenchmarkPanel], judges: Judges) -> list[Vectors | None]:
-    """CLIP text embedding of every caption; None where there is no caption."""
-    if judges.captions is None:
-        return [None] * len(panels)
-    embedded = iter(judges.captions([panel.caption for panel in panels if panel.caption.strip()]))
-    return [next(embedded) if panel.caption.strip() else None for panel in panels]
+    @cached_property
+    def pages(self) -> dict[str, list[int]]:
+        """Page id to the indices of its panels."""
+        found: dict[str, list[int]] = {}
+        for index, panel in enumerate(self.panels):
+            found.setdefault(panel.page_id, []).append(index)
+        return found
 
 
 def measure(
-    panels: Sequence[BenchmarkPanel],
+    request: Request, seen: PanelFeatures, evaluation: EvaluationConfig, missing: dict[str, str]
+) -> Iterator[Row]:
+    """Rows (panel fields, metric, value or reason, counts) of one method and seed; no rows for missing judges."""
+    for index, panel in enumerate(request.panels):
+        base = {"page_id": panel.page_id, "series": panel.series, "panel_id": panel.panel_id, "character": None}
+        absent = None if seen.present[index] else NOT_GENERATED
+        for row in _panel_rows(request, seen, index, absent, evaluation, missing):
+            yield base | row
+
+
+def _panel_rows(
+    request: Request,
     seen: PanelFeatures,
-    truth: PanelFeatures,
-    references: Sequence[Sequence[Vectors | None]],
-    captions: Sequence[Vectors | None],
+    index: int,
+    absent: str | None,
     evaluation: EvaluationConfig,
     missing: dict[str, str],
-) -> Iterator[dict[str, Any]]:
-    """Rows (panel fields, metric, value or reason, counts) of one method and seed; no rows for missing judges."""
-    too_small = f"crop under {evaluation.min_crop_side} px"
-    for index, panel in enumerate(panels):
-        base = {"page_id": panel.page_id, "series": panel.series, "panel_id": panel.panel_id, "character": None}
-
-        def row(metric: str, value: float | None, skipped: str | None = None, **fields: Any) -> dict[str, Any]:
-            if value is not None and not np.isfinite(value):
-                value, skipped = None, NO_DIRECTION
-            return base | {"metric": metric, "value": value, "skipped": skipped} | fields  # noqa: B023
-
-        absent = None if seen.present[index] else NOT_GENERATED
-        if "clip" not in missing:
+) -> Iterator[Row]:
+    panel = request.panels[index]
+    for number, (vectors, captions) in enumerate(zip(seen.clips, request.captions, strict=True)):
+        if clip_name(number) not in missing:
             caption = captions[index]
             reason = absent or (NO_CAPTION if caption is None else None)
-            yield row(CLIP.name, None if reason else _cosine(seen.clip[index], caption), reason)
-        if "dino" not in missing:
-            yield row(DINO_I.name, None if absent else _cosine(seen.dino[index], truth.dino[index]), absent)
-            for slot, character in enumerate(panel.characters):
-                ours, theirs, source = seen.crops[index][slot], truth.crops[index][slot], references[index][slot]
-                reason = absent or (too_small if ours is None else None)
-                name = f"{slot}:{character.id}"
-                yield row(DINO_C.name, None if reason else _cosine(ours, theirs), reason, character=name)
-                yield row(DINO_C_SOURCE.name, None if reason else _cosine(ours, source), reason, character=name)
-        if "detector" not in missing:
-            boxes = seen.dialogs[index]
-            if boxes is None:
-                yield row(DIALOG_F1.name, None, absent)
-                continue
-            wanted = np.array(panel.dialogs, dtype=float).reshape(-1, 4) * np.array([panel.width, panel.height] * 2)
-            found = match_boxes(boxes, wanted, evaluation.iou_threshold)
-            total = 2 * found.tp + found.fp + found.fn
-            yield row(
-                DIALOG_F1.name,
-                2 * found.tp / total if total else None,
-                None if total else NOTHING_TO_FIND,
-                tp=found.tp,
-                fp=found.fp,
-                fn=found.fn,
-            )
+            yield _row(clip_name(number), None if reason else _cosine(vectors[index], caption), reason)
+    if "dino" not in missing:
+        yield _row(DINO_I.name, None if absent else _cosine(seen.dino[index], request.truth.dino[index]), absent)
+        for slot in range(len(panel.characters)):
+            yield from _character_rows(request, seen, index, slot, absent, evaluation)
+    if "detector" not in missing:
+        yield from _dialog_rows(panel, seen.dialogs[index], absent, evaluation)
+    if "characters" not in missing:
+        yield from _layout_rows(panel, seen.people[index], absent)
+    yield _row(CHROMA.name, seen.chroma[index], absent)
+
+
+def _character_rows(
+    request: Request,
+    seen: PanelFeatures,
+    index: int,
+    slot: int,
+    absent: str | None,
+    evaluation: EvaluationConfig,
+) -> Iterator[Row]:
+    panel = request.panels[index]
+    character = panel.characters[slot]
+    ours, shown = seen.crops[index][slot], request.references[index][slot]
+    too_small = f"crop under {evaluation.min_crop_side} px" if ours is None else None
+    reason = absent or too_small
+    name = f"{slot}:{character.id}"
+    theirs = request.truth.crops[index][slot]
+    yield _row(DINO_C.name, None if reason else _cosine(ours, theirs), reason, character=name)
+    yield _row(DINO_C_SOURCE.name, None if reason else _cosine(ours, shown), reason, character=name)
+
+    others = _other_pictures(request, index, slot)
+    why = reason or (None if others else NO_OTHER_PICTURE)
+    value = None if why else copy_paste_score(_there(ours), _there(shown), np.stack(others))
+    yield _row(COPY_PASTE.name, value, why, character=name)
+
+    ids, references = _page_references(request, panel.page_id)
+    why = reason or (None if len(set(ids)) > 1 else ONE_CHARACTER)
+    value = None if why else is_recognised(_there(ours), np.stack(references), ids, character.id)
+    yield _row(IDENTITY.name, value, why, character=name)
+
+
+def _other_pictures(request: Request, index: int, slot: int) -> list[Vectors]:
+    """True crops of the same character in the page's other panels, those of the shown reference's panel left out."""
+    panel = request.panels[index]
+    character = panel.characters[slot]
+    shown_panel = character.source.rpartition(":")[0]
+    return [
+        crop
+        for other_index, other in _same_page(request, panel.page_id)
+        if other.panel_id not in (panel.panel_id, shown_panel)
+        for other_slot, same in enumerate(other.characters)
+        if same.id == character.id and (crop := request.truth.crops[other_index][other_slot]) is not None
+    ]
+
+
+def _page_references(request: Request, page_id: str) -> tuple[list[str], list[Vectors]]:
+    ids, vectors = [], []
+    for index, panel in _same_page(request, page_id):
+        for character, vector in zip(panel.characters, request.references[index], strict=True):
+            if vector is not None:
+                ids.append(character.id)
+                vectors.append(vector)
+    return ids, vectors
+
+
+def _same_page(request: Request, page_id: str) -> list[tuple[int, BenchmarkPanel]]:
+    return [(index, request.panels[index]) for index in request.pages[page_id]]
+
+
+def _dialog_rows(
+    panel: BenchmarkPanel, boxes: Vectors | None, absent: str | None, evaluation: EvaluationConfig
+) -> Iterator[Row]:
+    thresholds = {rows_at(iou): iou for iou in (*COCO_THRESHOLDS, *evaluation.iou_sweep)}
+    thresholds = {DIALOG_F1.name: evaluation.iou_threshold} | thresholds
+    if absent or boxes is None:
+        yield from (_row(name, None, absent) for name in thresholds)
+        return
+    asked = panel.dialogs if evaluation.dialog_truth == "fed" else (*panel.dialogs, *panel.unfed_dialogs)
+    iou = overlaps(boxes, np.array(asked, dtype=float).reshape(-1, 4) * _pixels(panel))
+    for name, threshold in thresholds.items():
+        found = match_at(iou, threshold)
+        total = 2 * found.tp + found.fp + found.fn
+        yield _row(
+            name,
+            2 * found.tp / total if total else None,
+            None if total else NOTHING_TO_FIND,
+            tp=found.tp,
+            fp=found.fp,
+            fn=found.fn,
+        )
+
+
+def _layout_rows(panel: BenchmarkPanel, boxes: Vectors | None, absent: str | None) -> Iterator[Row]:
+    asked = np.array([c.box for c in panel.characters], dtype=float).reshape(-1, 4) * _pixels(panel)
+    placed = None if boxes is None else paired_iou(boxes, asked)
+    for slot, character in enumerate(panel.characters):
+        value = None if placed is None else float(placed[slot])
+        yield _row(LAYOUT_IOU.name, value, absent, character=f"{slot}:{character.id}")
+    yield _row(CHARACTER_COUNT.name, None if boxes is None else float(len(boxes) == len(asked)), absent)
+
+
+def _row(metric: str, value: float | None, skipped: str | None = None, **fields: Any) -> Row:
+    if value is not None and not np.isfinite(value):
+        value, skipped = None, NO_DIRECTION
+    return {"metric": metric, "value": value, "skipped": skipped} | fields
+
+
+def _pixels(panel: BenchmarkPanel) -> Vectors:
+    return np.array([panel.width, panel.height] * 2)
 
 
 def _cosine(a: Vectors | None, b: Vectors | None) -> float:
-    assert a is not None
-    assert b is not None
-    return float(cosine(a[None], b[None])[0])
+    return float(cosine(_there(a)[None], _there(b)[None])[0])
 
 
-def _checked(panel: BenchmarkPanel, image: Gray | None) -> Gray | None:
-    if image is not None and image.shape[:2] != (panel.height, panel.width):
-        raise ValueError(
-            f"panel {panel.panel_id}: expected an image of {panel.width}x{panel.height} pixels, "
-            f"got {image.shape[1]}x{image.shape[0]}; every method must draw at the benchmark's size"
-        )
-    return image
+def _there(vector: Vectors | None) -> Vectors:
+    assert vector is not None
+    return vector

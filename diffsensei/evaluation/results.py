@@ -7,6 +7,8 @@
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from diffsensei.config.base import Config
 
 ITEM_COLUMNS = (
@@ -38,6 +40,14 @@ class MetricDefinition(Config):
     higher_is_better: bool
     source: str
     """Where the definition comes from."""
+    group: Literal["headline", "distribution", "variant", "manga"] = "headline"
+    """The paper's five and their nearest kin, or one of the groups that are never mixed with them."""
+    version: int = 1
+    """Raised whenever the same inputs would give another figure."""
+    parameters: dict[str, str | float] = Field(default_factory=dict)
+    """What the configuration decided, and which judge by digest."""
+    digest: str = ""
+    """sha256 of name, version, parameters and benchmark: figures of equal digests may be compared (`comparable`)."""
 
 
 class MethodInfo(Config):
@@ -71,6 +81,8 @@ class MetricResult(Config):
     """How ``low`` and ``high`` were found."""
     by_seed: dict[str, float]
     """The figure of each generation seed alone, where there is more than one."""
+    seed_sd: float | None = None
+    """Standard deviation of those figures (over one less than the number of seeds)."""
 
 
 class Comparison(Config):
@@ -87,6 +99,8 @@ class Comparison(Config):
     p_holm: float | None
     """The same, corrected for the number of comparisons in this summary (Holm)."""
     n_pages: int
+    effect_size: float | None = None
+    """Mean of the page differences over their standard deviation (Cohen's d of pairs); None where it is not defined."""
 
 
 class Summary(Config):
@@ -105,6 +119,8 @@ class Summary(Config):
     confidence: float
     resamples: int
     judges: dict[str, str]
+    benchmark_digest: str = ""
+    """sha256 of the benchmark's panels and pictures."""
 
     def result(self, method: str, metric: str) -> MetricResult | None:
         """The cell of one method and metric, or None where the table has none."""

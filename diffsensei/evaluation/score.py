@@ -14,18 +14,16 @@ import pandas as pd
 
 from diffsensei.config.schema import EvaluationConfig
 from diffsensei.data.panels.buckets import Bucket, fit_panel
-from diffsensei.evaluation.benchmark import BenchmarkPanel, read_benchmark, read_gray, read_truth
-from diffsensei.evaluation.comparisons import STATISTICS_SEED
-from diffsensei.evaluation.features import Gray, load_judges
-from diffsensei.evaluation.measurements import (
-    LoadPanel,
-    PanelFeatures,
-    measure,
-    see_captions,
-    see_panels,
-    see_references,
-)
+from diffsensei.evaluation.benchmark import BenchmarkPanel, read_benchmark, read_gray, read_truth, truth_path
+from diffsensei.evaluation.breakdowns import break_down
+from diffsensei.evaluation.comparability import benchmark_digest
+from diffsensei.evaluation.distribution_metrics import STATISTICS_SEED
+from diffsensei.evaluation.feature_cache import Gray
+from diffsensei.evaluation.features import load_judges
+from diffsensei.evaluation.item_metrics import item_metrics
+from diffsensei.evaluation.measurements import Request, measure
 from diffsensei.evaluation.results import GROUND_TRUTH, ITEM_COLUMNS, SHUFFLED_TRUTH
+from diffsensei.evaluation.sight import PanelFeatures, PanelSource, see_captions, see_panels, see_references
 from diffsensei.evaluation.summary import summarise
 from diffsensei.progress import Progress
 from diffsensei.seeding import numpy_stream
@@ -41,7 +39,8 @@ def score_methods(
     workspace: Path,
     output: Path,
 ) -> None:
-    """Write ``items.parquet`` (every measurement) and ``summary.json`` (`Summary`) for the three methods.
+    """Write ``items.parquet`` (every measurement), ``summary.json`` (`Summary`) and ``breakdowns.parquet``
+    (`break_down`) for the three methods.
 
     Each ``generate_*`` folder holds ``images/<seed>/<panel_id>.png``. A panel that is missing there is counted as
     skipped; one of the wrong size raises ValueError.
@@ -52,32 +51,35 @@ def score_methods(
         "diffsensei": generate_diffsensei,
     }
     panels = read_benchmark(benchmark)
-    judges = load_judges(evaluation.judges)
-    runs: list[tuple[str, int, LoadPanel]] = [(GROUND_TRUTH, evaluation.seeds[0], partial(read_truth, benchmark))]
+    judges = load_judges(evaluation.judges, workspace / "features")
+    truths = PanelSource(partial(read_truth, benchmark), partial(truth_path, benchmark))
+    runs: list[tuple[str, int, PanelSource]] = [(GROUND_TRUTH, evaluation.seeds[0], truths)]
     shuffled = shuffle_within_series(panels)
     if shuffled:
-        runs.append((SHUFFLED_TRUTH, evaluation.seeds[0], partial(_other_truth, benchmark, shuffled)))
+        runs.append((SHUFFLED_TRUTH, evaluation.seeds[0], _other_truth(benchmark, shuffled)))
     for method, folder in folders.items():
-        runs += [(method, seed, partial(_generated, folder / "images" / str(seed))) for seed in evaluation.seeds]
+        runs += [(method, seed, _generated(folder / "images" / str(seed))) for seed in evaluation.seeds]
 
     progress = Progress(workspace / "progress.json", "Scoring panels", len(panels) * len(runs), "panels")
     references = see_references(panels, benchmark, judges)
     captions = see_captions(panels, judges)
-    truth: PanelFeatures | None = None
+    request: Request | None = None
     rows: list[dict[str, Any]] = []
     sets: dict[tuple[str, int], PanelFeatures] = {}
-    for method, seed, load in runs:
-        seen = see_panels(panels, load, judges, evaluation, progress)
-        truth = seen if truth is None else truth
+    for method, seed, source in runs:
+        seen = see_panels(panels, source, judges, evaluation, progress)
+        request = request or Request(panels, references, captions, truth=seen)
         sets[method, seed] = seen
-        measured = measure(panels, seen, truth, references, captions, evaluation, judges.missing)
+        measured = measure(request, seen, evaluation, judges.missing)
         rows += [{"method": method, "seed": seed} | row for row in measured]
 
     items = pd.DataFrame(rows, columns=list(ITEM_COLUMNS)).astype(
         {"value": "float64", "tp": "Int64", "fp": "Int64", "fn": "Int64"}
     )
     items.to_parquet(output / "items.parquet", index=False)
-    summary = summarise(panels, items, sets, judges, evaluation)
+    parts = break_down(items, panels, item_metrics(evaluation), baseline=next(iter(folders)))
+    parts.to_parquet(output / "breakdowns.parquet", index=False)
+    summary = summarise(panels, items, sets, judges, evaluation, benchmark_digest(benchmark))
     (output / "summary.json").write_text(summary.model_dump_json(indent=1) + "\n")
 
 
@@ -94,11 +96,19 @@ def shuffle_within_series(panels: Sequence[BenchmarkPanel]) -> dict[str, Benchma
     return chosen
 
 
-def _generated(folder: Path, panel: BenchmarkPanel) -> Gray | None:
-    path = folder / f"{panel.panel_id}.png"
-    return read_gray(path) if path.is_file() else None
+def _generated(folder: Path) -> PanelSource:
+    def path(panel: BenchmarkPanel) -> Path:
+        return folder / f"{panel.panel_id}.png"
+
+    def load(panel: BenchmarkPanel) -> Gray | None:
+        return read_gray(path(panel)) if path(panel).is_file() else None
+
+    return PanelSource(load, path)
 
 
-def _other_truth(benchmark: Path, shuffled: dict[str, BenchmarkPanel], panel: BenchmarkPanel) -> Gray:
-    image = read_truth(benchmark, shuffled[panel.panel_id])
-    return fit_panel(image, Bucket(panel.height, panel.width, 0))
+def _other_truth(benchmark: Path, shuffled: dict[str, BenchmarkPanel]) -> PanelSource:
+    def load(panel: BenchmarkPanel) -> Gray:
+        image = read_truth(benchmark, shuffled[panel.panel_id])
+        return fit_panel(image, Bucket(panel.height, panel.width, 0))
+
+    return PanelSource(load, lambda panel: truth_path(benchmark, shuffled[panel.panel_id]))

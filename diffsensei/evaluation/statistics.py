@@ -96,23 +96,54 @@ def paired_swap_test(
     return as_far / len(swaps) if exact else (1 + as_far) / (1 + len(swaps))
 
 
+def paired_effect_size(ours: Floats, theirs: Floats, statistic: Statistic) -> float | None:
+    """Cohen's d of pairs: mean page difference of ``statistic`` over its standard deviation; both (P, K).
+
+    Pages on which either has no figure are left out. None with fewer than two pages, or where all differ alike.
+    """
+    assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
+    gaps = statistic(ours) - statistic(theirs)
+    gaps = gaps[np.isfinite(gaps)]
+    if len(gaps) < 2:
+        return None
+    spread = float(gaps.std(ddof=1))
+    return float(gaps.mean()) / spread if spread > 1e-12 else None
+
+
+def mean_f1_of_counts(sums: Floats) -> Floats:
+    """Mean over T thresholds of micro F1, from (..., 3 T) sums of tp, fp, fn of each."""
+    return np.asarray(f1_of_counts(sums.reshape(*sums.shape[:-1], -1, 3)).mean(-1))
+
+
+def jackknife_interval(value: float, left_out: Floats, *, confidence: float, floor: float | None) -> Interval:
+    """Normal interval around ``value`` from the figures (G,) that came of leaving out each group once."""
+    if len(left_out) < 3 or not np.all(np.isfinite(left_out)):
+        return Interval(None, None)
+    spread = np.sqrt((len(left_out) - 1) / len(left_out) * np.sum((left_out - left_out.mean()) ** 2))
+    half = float(norm.ppf(0.5 + confidence / 2) * spread)
+    return Interval(value - half if floor is None else max(value - half, floor), value + half)
+
+
 def page_jackknife(
-    pages: Sequence[str], estimate: Callable[[NDArray[np.bool_]], float], *, confidence: float, floor: float | None
+    pages: Sequence[str],
+    estimate: Callable[[NDArray[np.bool_]], float],
+    *,
+    confidence: float,
+    floor: float | None,
+    groups: int | None = None,
 ) -> Interval:
-    """Normal interval around ``estimate(all rows)`` from leaving out one page at a time.
+    """Normal interval around ``estimate(all rows)`` from leaving out one page at a time, or one of ``groups`` of pages.
 
     ``estimate`` is given a mask over rows. The lower end is cut at ``floor``. Fewer than three pages: no interval.
+    Groups (pages dealt out in turn) bound the cost where there are more pages than that.
     """
-    names = np.asarray(pages, dtype=object).astype(str)
-    unique = np.unique(names)
+    unique, numbers = np.unique(np.asarray(pages, dtype=object).astype(str), return_inverse=True)
     if len(unique) < 3:
         return Interval(None, None)
-    value = estimate(np.ones(len(names), dtype=bool))
-    left_out = np.array([estimate(names != page) for page in unique])
-    spread = np.sqrt((len(unique) - 1) / len(unique) * np.sum((left_out - left_out.mean()) ** 2))
-    half = float(norm.ppf(0.5 + confidence / 2) * spread)
-    low = value - half if floor is None else max(value - half, floor)
-    return Interval(low, value + half)
+    num_groups = min(groups or len(unique), len(unique))
+    value = estimate(np.ones(len(numbers), dtype=bool))
+    left_out = np.array([estimate(numbers % num_groups != group) for group in range(num_groups)])
+    return jackknife_interval(value, left_out, confidence=confidence, floor=floor)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -1,21 +1,26 @@
 """From measurements to the table of a run: one figure with its interval per method and metric."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from diffsensei.config.schema import EvaluationConfig
 from diffsensei.evaluation.benchmark import BenchmarkPanel
-from diffsensei.evaluation.clip_score import CLIP
-from diffsensei.evaluation.comparisons import STATISTICS_SEED, compare_methods, page_sums, statistic_of
-from diffsensei.evaluation.dialog_f1 import DIALOG_F1
-from diffsensei.evaluation.dino_similarity import DINO_C, DINO_C_SOURCE, DINO_I
-from diffsensei.evaluation.features import Judges
-from diffsensei.evaluation.fid import FID, KID, MIN_PANELS, frechet_distance, kernel_distance
-from diffsensei.evaluation.measurements import NOT_GENERATED, PanelFeatures
+from diffsensei.evaluation.comparability import with_digest
+from diffsensei.evaluation.comparisons import compare_methods
+from diffsensei.evaluation.distribution_metrics import (
+    DISTRIBUTION_METRICS,
+    STATISTICS_SEED,
+    DistributionMetric,
+    FeatureSet,
+    Sampling,
+    Sight,
+)
+from diffsensei.evaluation.features import Judges, clip_name
+from diffsensei.evaluation.fid import MIN_PANELS
+from diffsensei.evaluation.item_metrics import ItemMetric, headline, item_metrics, measurement_counts, page_sums
+from diffsensei.evaluation.measurements import NOT_GENERATED
 from diffsensei.evaluation.results import (
     GROUND_TRUTH,
     SHUFFLED_TRUTH,
@@ -24,22 +29,14 @@ from diffsensei.evaluation.results import (
     MetricResult,
     Summary,
 )
-from diffsensei.evaluation.statistics import Interval, cluster_bootstrap, page_jackknife
+from diffsensei.evaluation.sight import PanelFeatures, Vectors
+from diffsensei.evaluation.statistics import Interval, cluster_bootstrap
 from diffsensei.seeding import numpy_stream
 
 METHODS = {
     "sdxl_t2i": ("SDXL text-to-image", "the pre-trained UNet; sees the caption only"),
     "diffsensei_stage1": ("DiffSensei without MLLM", "stage 1: caption, references, character and dialog boxes"),
     "diffsensei": ("DiffSensei", "stage 2: as stage 1, with the MLLM identity adapter"),
-}
-JUDGE_OF = {
-    FID.name: "distribution",
-    KID.name: "distribution",
-    CLIP.name: "clip",
-    DINO_I.name: "dino",
-    DINO_C.name: "dino",
-    DINO_C_SOURCE.name: "dino",
-    DIALOG_F1.name: "detector",
 }
 ALL_PANELS_MISSING = "no panel was generated"
 
@@ -50,26 +47,33 @@ def summarise(
     sets: dict[tuple[str, int], PanelFeatures],
     judges: Judges,
     evaluation: EvaluationConfig,
+    benchmark: str,
 ) -> Summary:
-    """The table of a run: every method by every metric, and all pairs of methods compared."""
-    definitions = _definitions(judges, evaluation)
+    """The table of a run: every method by every metric, and all pairs of methods compared.
+
+    ``benchmark`` is the benchmark's digest (`benchmark_digest`).
+    """
+    metrics = sorted(
+        (*DISTRIBUTION_METRICS, *item_metrics(evaluation)), key=lambda metric: GROUPS.index(metric.definition.group)
+    )
+    definitions = [_described(metric, judges, evaluation, benchmark) for metric in metrics]
     methods = list(dict.fromkeys(method for method, _ in sets))
-    measured = [d for d in definitions if JUDGE_OF[d.name] != "distribution"]
     results = []
     for method in methods:
-        for definition in definitions:
-            judge = JUDGE_OF[definition.name]
-            if judge in judges.missing:
-                results.append(_blank(method, definition, len(panels), f"not computed: {judges.missing[judge]}"))
-            elif judge == "distribution":
-                results.append(_distribution_result(method, definition, panels, sets, evaluation))
+        for metric, definition in zip(metrics, definitions, strict=True):
+            if metric.judge in judges.missing:
+                state = f"not computed: {judges.missing[metric.judge]}"
+                results.append(_blank(method, definition, len(panels), state))
+            elif isinstance(metric, DistributionMetric):
+                results.append(_distribution_result(method, metric, definition, panels, sets, evaluation))
             else:
-                results.append(_item_result(method, definition, items, evaluation))
+                results.append(_item_result(method, metric, definition, items, evaluation))
+    generating = [method for method in methods if method in METHODS]
     return Summary(
         metrics=tuple(definitions),
         methods=tuple(_info(name) for name in methods),
         results=tuple(results),
-        comparisons=tuple(compare_methods(items, [m for m in methods if m in METHODS], measured, evaluation)),
+        comparisons=tuple(compare_methods(items, generating, headline(item_metrics(evaluation)), evaluation)),
         num_series=len({panel.series for panel in panels}),
         num_pages=len({panel.page_id for panel in panels}),
         num_panels=len(panels),
@@ -79,31 +83,56 @@ def summarise(
         confidence=evaluation.confidence,
         resamples=evaluation.bootstrap_resamples,
         judges={
-            "clip": evaluation.judges.clip,
+            **{clip_name(i): name for i, name in enumerate((evaluation.judges.clip, *evaluation.judges.further_clip))},
             "dino": evaluation.judges.dino,
             "dialog_detector": evaluation.judges.dialog_detector,
             "fid_features": judges.distribution_name,
             "fit": evaluation.judges.fit,
         },
+        benchmark_digest=benchmark,
     )
 
 
-def _definitions(judges: Judges, evaluation: EvaluationConfig) -> list[MetricDefinition]:
-    features = f"; features: {judges.distribution_name}"
-    return [
-        FID.replaced(definition=FID.definition + features),
-        KID.replaced(definition=KID.definition + features),
-        CLIP.replaced(definition=f"{CLIP.definition}; {evaluation.judges.clip}, fit {evaluation.judges.fit}"),
-        DINO_I.replaced(definition=f"{DINO_I.definition}; {evaluation.judges.dino}, fit {evaluation.judges.fit}"),
-        DINO_C.replaced(definition=f"{DINO_C.definition}; crops of at least {evaluation.min_crop_side} px"),
-        DINO_C_SOURCE.replaced(
-            definition=f"{DINO_C_SOURCE.definition}; crops of at least {evaluation.min_crop_side} px"
-        ),
-        DIALOG_F1.replaced(
-            definition=f"{DIALOG_F1.definition} {evaluation.iou_threshold:g}; {evaluation.judges.dialog_detector} "
-            f"at score {evaluation.detection_threshold:g}"
-        ),
-    ]
+GROUPS = ("headline", "distribution", "variant", "manga")
+"""The order of columns."""
+
+
+def _described(
+    metric: DistributionMetric | ItemMetric, judges: Judges, evaluation: EvaluationConfig, benchmark: str
+) -> MetricDefinition:
+    """The definition with what the configuration adds to it, in words and as parameters."""
+    definition, chosen = metric.definition, evaluation.judges
+    parameters: dict[str, str | float] = {"judge": judges.identities.get(metric.judge, "none")}
+    words = ""
+    if metric.judge == "distribution":
+        words = f"; features: {judges.distribution_name}"
+    elif metric.judge.startswith("clip"):
+        number = int(metric.judge.removeprefix("clip").removeprefix("_") or 1)
+        words = f"; {(chosen.clip, *chosen.further_clip)[number - 1]}, fit {chosen.fit}"
+    elif metric.judge == "dino":
+        words = f"; {chosen.dino}, fit {chosen.fit}"
+    if isinstance(metric, DistributionMetric):
+        if metric.judge in CODED:
+            parameters["jpeg_quality"] = evaluation.jpeg_quality or "none"
+        if evaluation.jpeg_quality and metric.judge in CODED:
+            words += f"; both sides through JPEG of quality {evaluation.jpeg_quality}"
+    elif metric.judge == "dino" and metric.definition.name != "dino_i":
+        parameters["min_crop_side"] = evaluation.min_crop_side
+        words += f"; crops of at least {evaluation.min_crop_side} px"
+    elif metric.judge in ("detector", "characters"):
+        parameters["scope"] = evaluation.detection_scope
+        words = f"; {chosen.dialog_detector}, looking at each {evaluation.detection_scope}"
+        if metric.judge == "detector":
+            parameters |= {"threshold": evaluation.detection_threshold, "dialogs": evaluation.dialog_truth}
+            words += f", at score {evaluation.detection_threshold:g}; {evaluation.dialog_truth} dialogs"
+        if definition.name == "dialog_f1":
+            parameters["iou"] = evaluation.iou_threshold
+            words = f" {evaluation.iou_threshold:g}{words}"
+    return with_digest(definition.replaced(definition=definition.definition + words), parameters, benchmark)
+
+
+CODED = ("distribution", "first_pool")
+"""The judges that see panels through JPEG where that is asked for."""
 
 
 def _info(name: str) -> MethodInfo:
@@ -121,98 +150,95 @@ def _info(name: str) -> MethodInfo:
 
 
 def _item_result(
-    method: str, definition: MetricDefinition, items: pd.DataFrame, evaluation: EvaluationConfig
+    method: str,
+    metric: ItemMetric,
+    definition: MetricDefinition,
+    items: pd.DataFrame,
+    evaluation: EvaluationConfig,
 ) -> MetricResult:
-    mine = items[(items["method"] == method) & (items["metric"] == definition.name)]
+    mine = items[(items["method"] == method) & items["metric"].isin(metric.items)]
     used = mine[mine["skipped"].isna()]
-    reasons = mine["skipped"].dropna().value_counts()
-    blank = _blank(method, definition, len(mine), "computed").replaced(
-        n_used=len(used), skipped={str(reason): int(count) for reason, count in sorted(reasons.items())}
-    )
-    _, columns = page_sums(used, definition)
-    value = float(statistic_of(definition)(columns.sum(0)))
+    n_used, n_total, skipped = measurement_counts(mine, metric)
+    blank = _blank(method, definition, n_total, "computed").replaced(n_used=n_used, skipped=skipped)
+    _, columns = page_sums(used, metric)
+    value = float(metric.statistic(columns.sum(0)))
     if not np.isfinite(value):
         why = ALL_PANELS_MISSING if set(blank.skipped) == {NOT_GENERATED} else "no measurement is left"
         return blank.replaced(state=f"not computed: {why}")
     interval = cluster_bootstrap(
         columns,
-        statistic_of(definition),
+        metric.statistic,
         resamples=evaluation.bootstrap_resamples,
         confidence=evaluation.confidence,
         rng=numpy_stream(STATISTICS_SEED, "bootstrap", definition.name),
     )
     by_seed = {
-        str(seed): float(statistic_of(definition)(page_sums(part, definition)[1].sum(0)))
-        for seed, part in used.groupby("seed")
+        str(seed): float(metric.statistic(page_sums(part, metric)[1].sum(0))) for seed, part in used.groupby("seed")
     }
-    return blank.replaced(
+    return _with_seeds(blank, by_seed).replaced(
         value=value,
         low=interval.low,
         high=interval.high,
         interval=f"page bootstrap, {evaluation.bootstrap_resamples} resamples, percentile",
-        by_seed=by_seed if len(by_seed) > 1 else {},
     )
 
 
 def _distribution_result(
     method: str,
+    metric: DistributionMetric,
     definition: MetricDefinition,
     panels: Sequence[BenchmarkPanel],
     sets: dict[tuple[str, int], PanelFeatures],
     evaluation: EvaluationConfig,
 ) -> MetricResult:
-    score = frechet_distance if definition.name == FID.name else kernel_distance
-    floor = 0.0 if definition.name == FID.name else None
-    truth = np.stack([v for v in sets[GROUND_TRUTH, evaluation.seeds[0]].distribution if v is not None])
-    pages = np.array([panel.page_id for panel in panels])
+    _, pages = np.unique(np.array([panel.page_id for panel in panels]), return_inverse=True)
+    truth = _feature_set(sets[GROUND_TRUTH, evaluation.seeds[0]], metric.judge, pages)
+    sampling = Sampling(int(pages.max()) + 1, evaluation.confidence, evaluation.bootstrap_resamples)
     values: dict[str, float] = {}
-    interval = Interval(None, None)
+    interval, how, first = Interval(None, None), "none", 0.0
     n_used = n_total = 0
     for (name, seed), seen in sets.items():
         if name != method:
             continue
-        there = np.array(seen.present)
         n_total += len(panels)
-        n_used += int(there.sum())
-        if there.sum() < MIN_PANELS or len(panels) < MIN_PANELS:
+        n_used += sum(seen.present)
+        if sum(seen.present) < MIN_PANELS or len(panels) < MIN_PANELS:
             continue
-        generated = np.stack([v for v in seen.distribution if v is not None])
-        values[str(seed)] = score(generated, truth)
-        if interval.low is None:
-            interval = _jackknife(score, generated, truth, pages, there, evaluation.confidence, floor)
+        found = metric.compute(_feature_set(seen, metric.judge, pages), truth, sampling)
+        if not np.isfinite(found.value):
+            continue
+        if not values:
+            interval, how, first = found.interval, found.how, found.value
+        values[str(seed)] = found.value
     skipped = {NOT_GENERATED: n_total - n_used} if n_total > n_used else {}
     blank = _blank(method, definition, n_total, "computed").replaced(n_used=n_used, skipped=skipped)
     if not values:
-        return blank.replaced(state=f"not computed: needs at least {MIN_PANELS} panels")
+        return blank.replaced(state=f"not computed: needs at least {MIN_PANELS} panels, for page means on one page")
     value = float(np.mean(list(values.values())))
-    first = next(iter(values.values()))
-    return blank.replaced(
+    return _with_seeds(blank, values).replaced(
         value=value,
         low=None if interval.low is None else interval.low + value - first,
         high=None if interval.high is None else interval.high + value - first,
-        interval="delete-one-page jackknife of the first seed, normal",
-        by_seed=values if len(values) > 1 else {},
+        interval=how,
     )
 
 
-def _jackknife(
-    score: Callable[[NDArray[np.floating], NDArray[np.floating]], float],
-    generated: NDArray[np.floating],
-    truth: NDArray[np.floating],
-    pages: NDArray[Any],
-    there: NDArray[np.bool_],
-    confidence: float,
-    floor: float | None,
-) -> Interval:
-    def without(mask: NDArray[np.bool_]) -> float:
-        kept = mask[there]
-        if kept.sum() < MIN_PANELS or mask.sum() < MIN_PANELS:
-            return float("nan")
-        return score(generated[kept], truth[mask])
+def _feature_set(seen: PanelFeatures, judge: Sight, pages: np.ndarray) -> FeatureSet:
+    columns: dict[Sight, Sequence[Vectors | None]] = {
+        "distribution": seen.distribution,
+        "first_pool": seen.first_pool,
+        "clip": seen.clips[0],
+        "dino": seen.dino,
+    }
+    there = [vector for vector in columns[judge] if vector is not None]
+    return FeatureSet(np.stack(there) if there else np.zeros((0, 1)), pages[np.array(seen.present)])
 
-    interval = page_jackknife(list(pages), without, confidence=confidence, floor=floor)
-    finite = interval.high is not None and bool(np.isfinite(interval.high))
-    return interval if finite else Interval(None, None)
+
+def _with_seeds(result: MetricResult, by_seed: dict[str, float]) -> MetricResult:
+    """``result`` with the figure of each seed and their spread, where there are several."""
+    if len(by_seed) < 2:
+        return result
+    return result.replaced(by_seed=by_seed, seed_sd=float(np.std(list(by_seed.values()), ddof=1)))
 
 
 def _blank(method: str, definition: MetricDefinition, n_total: int, state: str) -> MetricResult:

@@ -5,9 +5,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from diffsensei.foundations.dialog_detector import Detections
-from diffsensei.geometry import suppress_overlaps
+from diffsensei.geometry import Boxes, suppress_overlaps
 from diffsensei.magi.magi import BATCH_SIZE, Magi, PageObjects
-from diffsensei.magi.network import TEXT
+from diffsensei.magi.network import CHARACTER, TEXT
 from diffsensei.magi.suppression import Thresholds
 
 
@@ -26,6 +26,22 @@ class MagiDialogDetector(nn.Module):
         """
         found = self.magi.detect_objects(images, self.batch_size)
         return [_texts(objects, image, threshold) for objects, image in zip(found, images, strict=True)]
+
+    def detect_with_characters(
+        self, images: list[NDArray[np.uint8]], threshold: float
+    ) -> list[tuple[Detections, Boxes]]:
+        """As `detect`, and of each image the boxes (n, 4) of its characters at Magi's own threshold, in one pass."""
+        found = self.magi.detect_objects(images, self.batch_size)
+        return [
+            (_texts(objects, image, threshold), _characters(objects, image))
+            for objects, image in zip(found, images, strict=True)
+        ]
+
+
+def _characters(objects: PageObjects, image: NDArray[np.uint8]) -> Boxes:
+    kept = (objects.labels == CHARACTER) & (objects.scores > Thresholds().character)
+    height, width = image.shape[:2]
+    return np.clip(objects.boxes[kept], 0, [width, height] * 2)
 
 
 def _texts(objects: PageObjects, image: NDArray[np.uint8], threshold: float) -> Detections:

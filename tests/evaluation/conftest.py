@@ -159,6 +159,7 @@ def evaluation(judge_folders) -> EvaluationConfig:
     """tiny's evaluation with these judges and few resamples."""
     judges = JudgeConfig(
         clip=judge_folders["clip"],
+        further_clip=(),
         dino=judge_folders["dino"],
         dialog_detector="embedded:judge_detector",
         fid_features=judge_folders["clip"],

@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffsensei.evaluation.dialog_f1 import Matches, match_boxes
+from diffsensei.evaluation.dialog_f1 import Matches, match_at, match_boxes, overlaps
 
 LEFT = [0.0, 0.0, 10.0, 10.0]
 RIGHT = [20.0, 0.0, 30.0, 10.0]
@@ -55,3 +56,11 @@ def test_counts_add_up_and_sides_are_symmetric(found, wanted):
     assert matches.tp + matches.fn == len(wanted)
     assert match_boxes(wanted, found, 0.5).tp == matches.tp
     assert match_boxes(found, wanted, 0.3).tp >= matches.tp
+
+
+def test_thresholds_share_one_matrix_of_overlaps():
+    """One box of IoU 0.6 with its request: right up to there."""
+    iou = overlaps(np.array([[0.0, 0, 10, 6]]), np.array([[0.0, 0, 10, 10]]))
+    assert iou == pytest.approx(np.array([[0.6]]))
+    assert [match_at(iou, threshold).tp for threshold in (0.3, 0.5, 0.55, 0.65, 0.75)] == [1, 1, 1, 0, 0]
+    assert match_at(overlaps(np.zeros((0, 4)), np.ones((2, 4))), 0.5) == Matches(0, 0, 2)

@@ -6,6 +6,7 @@ from diffsensei.evaluation.features import (
     class_token_embedder,
     clean_resize,
     clip_image_embedder,
+    first_pool_embedder,
     fit_to_square,
     inception_embedder,
     load_judges,
@@ -62,10 +63,10 @@ def test_resizing_equals_clean_fids(images):
         np.testing.assert_array_equal(clean_resize(image, 299), resize(np.stack([image] * 3, axis=-1))[..., 0])
 
 
-def test_missing_judges_are_states_with_reasons(evaluation):
+def test_missing_judges_are_states_with_reasons(evaluation, tmp_path):
     config = evaluation.judges.replaced(dino="/nowhere/dino", fid_features="/nowhere/inception-2015-12-05.pt")
-    judges = load_judges(config)
-    assert judges.clip is not None
+    judges = load_judges(config, tmp_path)
+    assert judges.clips[0] is not None
     assert judges.dino is None
     assert judges.distribution is None
     assert "/nowhere/dino" in judges.missing["dino"]
@@ -99,3 +100,49 @@ def test_inception_sees_299_pixels_in_its_own_range(tmp_path, images):
     assert features.shape == (3, 2048)
     wanted = [(clean_resize(image, 299).mean() - 128) / 128 for image in images]
     np.testing.assert_allclose(features[:, 0], wanted, atol=1e-4)
+
+
+def test_the_first_pool_is_averaged_over_the_picture(tmp_path, images):
+    """A stand-in with the names of NVIDIA's layers: halving convolutions of weight 1 in 64 channels, then pooling."""
+    import torch
+
+    class Layers(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 64, 1, bias=False)
+            torch.nn.init.constant_(self.conv.weight, 1 / 3)
+            self.conv_1, self.conv_2 = torch.nn.Identity(), torch.nn.Identity()
+            self.pool0 = torch.nn.AvgPool2d(299)
+
+        def forward(self, x):
+            return self.pool0(self.conv(x)).flatten(1).repeat(1, 32)
+
+    class Inception(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = Layers()
+
+        def forward(self, x):
+            return self.layers(x)
+
+    path = tmp_path / "inception-2015-12-05.pt"
+    torch.jit.script(Inception()).save(str(path))
+    features = first_pool_embedder(str(path))(images)
+    assert features.shape == (3, 64)
+    wanted = [(clean_resize(image, 299).mean() - 128) / 128 for image in images]
+    np.testing.assert_allclose(features[:, 7], wanted, atol=1e-4)
+
+
+def test_a_judge_is_known_by_weights_processor_and_fit(evaluation, tmp_path):
+    squashed, padded = (load_judges(evaluation.judges.replaced(fit=fit), tmp_path) for fit in ("squash", "pad"))
+    assert squashed.identities["clip"] != padded.identities["clip"]
+    assert squashed.identities["clip"] != squashed.identities["dino"]
+    assert squashed.identities == load_judges(evaluation.judges.replaced(fit="squash"), tmp_path).identities
+    assert "characters" in squashed.missing
+
+
+def test_further_clips_are_judges_of_their_own(evaluation, tmp_path):
+    chosen = evaluation.judges.replaced(further_clip=("/nowhere/clip", evaluation.judges.clip))
+    judges = load_judges(chosen, tmp_path)
+    assert [pair is not None for pair in judges.clips] == [True, False, True]
+    assert judges.missing["clip_2"].endswith("set evaluation.judges.further_clip")

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +8,8 @@ from PIL import Image
 from diffsensei.config import load_preset
 from diffsensei.evaluation import features
 from diffsensei.evaluation.benchmark import freeze_benchmark, read_benchmark, read_truth
+from diffsensei.evaluation.comparability import comparable
+from diffsensei.evaluation.item_metrics import item_metrics
 from diffsensei.evaluation.results import ITEM_COLUMNS, read_summary
 from diffsensei.evaluation.score import score_methods, shuffle_within_series
 from diffsensei.evaluation.statistics import f1_of_counts
@@ -97,15 +101,23 @@ def test_nothing_is_left_out_silently(evaluation, benchmark, generated, tmp_path
 
 def test_summary_can_be_recomputed_from_items(evaluation, benchmark, generated, tmp_path):
     summary, items = _score(evaluation, benchmark, generated, tmp_path)
+    metrics = {metric.definition.name: metric for metric in item_metrics(evaluation)}
     for result in summary.results:
-        mine = items[(items["method"] == result.method) & (items["metric"] == result.metric)]
-        if result.metric in ("fid", "kid"):
-            assert mine.empty
-        elif result.metric == "dialog_f1":
+        if result.metric not in metrics:
+            assert items[items["metric"] == result.metric].empty
+            continue
+        metric = metrics[result.metric]
+        mine = items[(items["method"] == result.method) & items["metric"].isin(metric.items) & items["skipped"].isna()]
+        if metric.kind == "mean" and result.value is not None:
+            assert result.value == pytest.approx(mine["value"].mean())
+        elif metric.kind == "panel_mean":
+            assert result.value == pytest.approx(mine.groupby("panel_id")["value"].mean().mean())
+        elif metric.kind == "f1":
             counts = mine[["tp", "fp", "fn"]].sum().to_numpy(dtype=float)
             assert result.value == pytest.approx(float(f1_of_counts(counts)))
-        else:
-            assert result.value == pytest.approx(mine["value"].mean())
+        elif metric.kind == "mean_f1":
+            each = [mine.loc[mine["metric"] == name, ["tp", "fp", "fn"]].sum() for name in metric.items]
+            assert result.value == pytest.approx(np.mean([f1_of_counts(c.to_numpy(dtype=float)) for c in each]))
 
 
 def test_crops_that_are_too_small_are_counted(evaluation, benchmark, generated, tmp_path):
@@ -145,7 +157,9 @@ def test_missing_panels_are_counted_and_all_missing_is_a_state(evaluation, bench
 def test_missing_judges_do_not_stop_the_others(evaluation, benchmark, generated, tmp_path):
     without = evaluation.replaced(judges=evaluation.judges.replaced(dino="/nowhere/dino"))
     summary, items = _score(without, benchmark, generated, tmp_path)
-    assert summary.result("diffsensei", "dino_c").state.startswith("not computed: /nowhere/dino")
+    assert summary.result("diffsensei", "dino_c").state.startswith(
+        "not computed: encoder weights missing: /nowhere/dino"
+    )
     assert summary.result("diffsensei", "dialog_f1").value == 1
     assert not items["metric"].str.startswith("dino").any()
 
@@ -157,7 +171,7 @@ def test_magi_without_its_weights_is_a_state_of_dialog_f1(evaluation, benchmark,
     summary, items = _score(paper, benchmark, generated, tmp_path)
     result = summary.result("diffsensei", "dialog_f1")
     assert result.value is None
-    assert result.state.startswith("not computed: ragavsachdeva/magi could not be loaded (")
+    assert result.state.startswith("not computed: encoder weights missing: ragavsachdeva/magi could not")
     assert "\n" not in result.state
     assert summary.result("diffsensei", "dino_i").value == pytest.approx(1)
     assert "dialog_f1" not in set(items["metric"])
@@ -194,6 +208,7 @@ def test_seeds_are_reported_alone_and_together(evaluation, benchmark, generated,
     result = summary.result("diffsensei", "dino_i")
     assert set(result.by_seed) == {"0", "1"}
     assert result.value == pytest.approx(np.mean(list(result.by_seed.values())))
+    assert result.seed_sd == pytest.approx(np.std(list(result.by_seed.values()), ddof=1))
     assert result.n_total == 24
     assert summary.result("ground_truth", "dino_i").n_total == 12
 
@@ -212,3 +227,92 @@ def test_the_floor_shows_another_panel_of_the_same_series(benchmark):
         assert other.panel_id != panel_id
         assert other.series == by_id[panel_id].series
     assert shuffle_within_series(panels[:1]) == {}
+
+
+def test_variants_and_extras_stand_apart_with_known_answers(evaluation, benchmark, generated, tmp_path):
+    more = evaluation.replaced(
+        judges=evaluation.judges.replaced(further_clip=(evaluation.judges.clip,)), iou_sweep=(0.3,), jpeg_quality=75
+    )
+    summary, _ = _score(more, benchmark, generated, tmp_path)
+    value = lambda method, metric: summary.result(method, metric).value  # noqa: E731
+    assert value("diffsensei", "clip_2") == value("diffsensei", "clip")
+    assert value("diffsensei", "dialog_f1_at_0.30") == 1
+    assert 0 < value("diffsensei", "dialog_f1_mean") <= 1
+    assert value("diffsensei_stage1", "dialog_f1_mean") == 0
+    assert value("ground_truth", "fid") == pytest.approx(0, abs=1e-6)
+    assert value("ground_truth", "dino_c_panel_mean") == pytest.approx(1)
+    assert value("diffsensei", "chroma") == 0
+    assert summary.result("diffsensei", "layout_iou").state.startswith("not computed: needs a detector of characters")
+    assert summary.result("diffsensei", "fid_64").state.startswith("not computed: needs Inception")
+    assert summary.result("diffsensei", "identity_accuracy").skipped == {"one character on the page": 8}
+    groups = [metric.group for metric in summary.metrics]
+    assert groups == sorted(groups, key=["headline", "distribution", "variant", "manga"].index)
+    assert {c.metric for c in summary.comparisons} <= {"clip", "dino_i", "dino_c", "dino_c_source", "dialog_f1"}
+
+
+def test_dialogs_found_on_whole_pages_come_back_to_their_panels(
+    evaluation, benchmark, generated, tmp_path, monkeypatch
+):
+    """A detector that finds every white block: on a sheet one for each panel with a bubble."""
+
+    class EveryWhiteBlock:
+        def detect(self, images, threshold):
+            from scipy import ndimage
+
+            from diffsensei.foundations.dialog_detector import Detections
+
+            found = []
+            for image in images:
+                labels, _ = ndimage.label(image > 250)
+                sides = [part for part in ndimage.find_objects(labels) if image[part].size < 5000]
+                box = [
+                    [x.start, y.start, x.stop, y.stop] for y, x in sides if min(x.stop - x.start, y.stop - y.start) > 4
+                ]
+                found.append(Detections(np.array(box, np.float32).reshape(-1, 4), np.ones(len(box), np.float32)))
+            return found
+
+    for path in (benchmark / "truth").iterdir():  # a bubble at the edge would run into the white gutter
+        framed = np.pad(np.asarray(Image.open(path))[1:-1, 1:-1], 1, constant_values=128)
+        Image.fromarray(framed).save(path)
+    monkeypatch.setattr(features, "load_dialog_detector", lambda reference: EveryWhiteBlock())
+    panel, page = (
+        _score(evaluation.replaced(detection_scope=scope), benchmark, generated, tmp_path / scope)[0]
+        for scope in ("panel", "page")
+    )
+    assert panel.result("ground_truth", "dialog_f1").value == 1
+    assert page.result("ground_truth", "dialog_f1").value == 1
+    assert page.result("sdxl_t2i", "dialog_f1").value == 0
+    reasons = comparable(panel, page, "dialog_f1")
+    assert reasons == ("scope differs: panel and page",)
+    assert comparable(panel, page, "dino_i") == ()
+
+
+def test_features_outlive_a_crash_and_give_the_same_bytes(evaluation, benchmark, generated, tmp_path, monkeypatch):
+    _score(evaluation, benchmark, generated, tmp_path / "1")
+    (tmp_path / "2/work").mkdir(parents=True)
+    shutil.copytree(tmp_path / "1/work/features", tmp_path / "2/work/features")
+    stored = sorted((tmp_path / "2/work/features").rglob("*.npz"))
+    stored[0].unlink()
+    (tmp_path / "2/score").mkdir()
+    score_methods(
+        evaluation=evaluation,
+        benchmark=benchmark,
+        workspace=tmp_path / "2/work",
+        output=tmp_path / "2/score",
+        **generated,
+    )
+    for name in ("items.parquet", "summary.json", "breakdowns.parquet"):
+        assert (tmp_path / "1/score" / name).read_bytes() == (tmp_path / "2/score" / name).read_bytes()
+
+
+def test_all_dialogs_or_those_fed(evaluation, benchmark, generated, tmp_path):
+    """With one more dialog asked for than given, all counted, nobody finds it."""
+    path = benchmark / "panels.jsonl"
+    panels = [panel.replaced(unfed_dialogs=((0.0, 0.9, 0.1, 1.0),)) for panel in read_benchmark(benchmark)]
+    path.write_text("".join(panel.model_dump_json() + "\n" for panel in panels))
+    fed, every = (
+        _score(evaluation.replaced(dialog_truth=which), benchmark, generated, tmp_path / which)[0]
+        for which in ("fed", "all")
+    )
+    assert fed.result("ground_truth", "dialog_f1").value == 1
+    assert every.result("ground_truth", "dialog_f1").value == pytest.approx(2 * 8 / (2 * 8 + 12))

@@ -6,8 +6,10 @@ from diffsensei.evaluation.statistics import (
     cluster_bootstrap,
     f1_of_counts,
     holm,
+    mean_f1_of_counts,
     page_jackknife,
     paired_bootstrap,
+    paired_effect_size,
     paired_swap_test,
     ratio_of_sums,
     sums_by_page,
@@ -127,3 +129,40 @@ def test_paired_interval_is_narrower_than_the_methods_own():
 def test_holm_by_hand():
     assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, pytest.approx(0.06), pytest.approx(0.06)]
     assert holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+def test_nominal_95_per_cent_cover_93_to_97():
+    """1500 experiments of 80 pages of different size whose panels share their page's effect."""
+    rng = _rng(8)
+    sizes = rng.integers(1, 12, size=(1500, 80))
+    page_means = rng.gamma(2.0, 0.5, size=sizes.shape) + rng.normal(0, 0.3, size=sizes.shape) / np.sqrt(sizes)
+    experiments = np.stack([page_means * sizes, sizes], axis=-1)
+    intervals = [
+        cluster_bootstrap(sums, ratio_of_sums, resamples=400, confidence=0.95, rng=rng) for sums in experiments
+    ]
+    covered = np.mean([interval.low <= 1.0 <= interval.high for interval in intervals])
+    assert 0.93 <= covered <= 0.97, covered
+
+
+def test_effect_size_by_hand():
+    """Page means differ by 1, 2 and 3: mean 2, standard deviation 1; the page without panels does not count."""
+    base = np.array([[0.0, 1], [2.0, 2], [3.0, 3], [0, 0]])
+    ours = base + np.array([[1.0, 0], [4.0, 0], [9.0, 0], [0, 0]])
+    assert paired_effect_size(ours, base, ratio_of_sums) == pytest.approx(2.0)
+    assert paired_effect_size(base, ours, ratio_of_sums) == pytest.approx(-2.0)
+    assert paired_effect_size(base, base, ratio_of_sums) is None
+    assert paired_effect_size(ours[:1], base[:1], ratio_of_sums) is None
+
+
+def test_mean_f1_over_thresholds():
+    assert mean_f1_of_counts(np.array([1.0, 0, 0, 0, 1, 1])) == pytest.approx(0.5)
+
+
+def test_groups_of_pages_in_the_jackknife():
+    """60 pages in 20 groups of 3: of a mean, the standard error of the group means."""
+    values = _rng(9).normal(size=60)
+    pages = [f"page{i:02d}" for i in range(60)]
+    interval = page_jackknife(pages, lambda mask: float(values[mask].mean()), confidence=0.95, floor=None, groups=20)
+    groups = values.reshape(3, 20).mean(0)
+    half = 1.959964 * groups.std(ddof=1) / np.sqrt(20)
+    assert interval.high - values.mean() == pytest.approx(half, rel=1e-6)

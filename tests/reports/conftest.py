@@ -104,6 +104,8 @@ def _benchmark(folder, rng, caption, series, character, num_panels):
                 "id": f"{character}-{slot}",
                 "box": [0.08 + 0.46 * slot, 0.3, 0.46 + 0.46 * slot, 0.97],
                 "reference": f"references/panel{index}-{slot}.png",
+                "place": f"panel{index}:{slot}",
+                "source": f"panel{index ^ 1}:0",
                 "source_kind": "other_panel" if slot else "same_panel",
                 "type": 0,
             }
@@ -119,6 +121,7 @@ def _benchmark(folder, rng, caption, series, character, num_panels):
             "caption": caption if index != 3 else "",
             "characters": characters,
             "dialogs": [[0.55, 0.04, 0.95, 0.28]] if index % 4 else [],
+            "unfed_dialogs": [],
             "seed": index,
         }
         panels.append(panel)
