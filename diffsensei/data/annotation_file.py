@@ -200,7 +200,7 @@ def read_annotations(path: Path) -> list[Any]:
 
 
 def write_annotations(pages: Iterable[Any], path: Path) -> None:
-    """Write ``pages`` as a later stage reads them; `Unreadable` ones stay entries that are no page, with their fault."""
+    """Write ``pages`` as a later stage reads them; `Unreadable` ones stay entries that are no page."""
     entries = [f"unreadable: {page.fault}" if isinstance(page, Unreadable) else page for page in pages]
     path.write_text(json.dumps(entries, ensure_ascii=False))
 

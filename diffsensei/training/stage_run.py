@@ -104,7 +104,7 @@ class StageRun:
         magi_patches: Literal["all", "masked"] = "all",
     ) -> None:
         sources = FeatureSources.of(
-            self._panel_set,
+            self.panel_set,
             self._buckets,
             self._vae,
             text_encoders=text_encoders,

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from diffsensei.config.presets import tiny
 from diffsensei.training.stages import pretrain
 
 TEXT = ("text_encoder", "text_encoder_2")
@@ -17,7 +18,7 @@ def folders(root: Path) -> dict[str, Path]:
 
 def common(world: Any, root: Path) -> dict[str, Any]:
     settings = {"seed": 0, "num_processes": 1, "mixed_precision": "no", "num_threads": 1, "log_every_steps": 1}
-    settings |= {"gradient_checkpointing": "none", "compilation": "none"}
+    settings["buckets"] = tiny().data.buckets
     return settings | {"panels": world.panels, "features": world.features, **folders(root)}
 
 
@@ -28,7 +29,9 @@ def run_pretrain(world: Any, experiment: Any, root: Path) -> Path:
         unet=experiment.model.unet,
         unet_weights="random",
         caption_drop_rate=0.05,
-        **world.named(*TEXT),
+        gradient_checkpointing="none",
+        compilation="none",
+        **world.named("vae", *TEXT),
         **common(world, root),
     )
     return root / "output"

@@ -11,7 +11,7 @@ from diffsensei.baselines.ar_ldm.objective import ArLdmObjective
 from diffsensei.baselines.ddim import ddim
 from diffsensei.baselines.stable_diffusion import load_sd_unet, read_sd_unet, save_sd_unet
 from diffsensei.config.baselines import ArLdmConfig
-from diffsensei.config.schema import EvaluationConfig
+from diffsensei.config.schema import BucketConfig, EvaluationConfig
 from diffsensei.foundations.loading import load_text_encoder, load_vae
 from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import inference_dtype, place
@@ -27,6 +27,7 @@ def train_ar_ldm(
     num_processes: int,
     mixed_precision: Precision,
     num_threads: int,
+    buckets: BucketConfig,
     log_every_steps: int,
     panels: Path,
     features: Path,
@@ -45,6 +46,8 @@ def train_ar_ldm(
         num_processes=num_processes,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
+        buckets=buckets,
+        vae=method.base.vae,
         panels=panels,
         features=features,
         workspace=workspace,

@@ -12,7 +12,7 @@ from diffsensei.baselines.ms_diffusion.network import add_subjects, load_adapter
 from diffsensei.baselines.ms_diffusion.objective import Constants, MsDiffusionObjective
 from diffsensei.baselines.ms_diffusion.phrase import encode_phrase
 from diffsensei.config.baselines import MsDiffusionConfig
-from diffsensei.config.schema import ConditioningConfig, EvaluationConfig, Foundations
+from diffsensei.config.schema import BucketConfig, ConditioningConfig, EvaluationConfig, Foundations
 from diffsensei.foundations.loading import load_clip_image_encoder, load_text_encoder
 from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import inference_dtype, load_image_generator, place
@@ -38,6 +38,8 @@ def train_ms_diffusion(
     num_processes: int,
     mixed_precision: Precision,
     num_threads: int,
+    buckets: BucketConfig,
+    vae: str,
     log_every_steps: int,
     gradient_checkpointing: Checkpointing,
     compilation: Compilation,
@@ -59,6 +61,8 @@ def train_ms_diffusion(
         num_processes=num_processes,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
+        buckets=buckets,
+        vae=vae,
         panels=panels,
         features=features,
         workspace=workspace,

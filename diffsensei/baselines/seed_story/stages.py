@@ -11,7 +11,7 @@ from diffsensei.baselines.seed_story.objectives import DetokenizerObjective, Sto
 from diffsensei.baselines.seed_story.resamplers import StoryResamplers
 from diffsensei.baselines.seed_story.visual import ClipPatches
 from diffsensei.config.baselines import SeedStoryConfig
-from diffsensei.config.schema import EvaluationConfig, Foundations
+from diffsensei.config.schema import BucketConfig, EvaluationConfig, Foundations
 from diffsensei.foundations.loading import load_llm, load_text_encoder
 from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import inference_dtype, load_image_generator, place
@@ -32,6 +32,8 @@ def train_seed_story_language(
     num_processes: int,
     mixed_precision: Precision,
     num_threads: int,
+    buckets: BucketConfig,
+    vae: str,
     log_every_steps: int,
     panels: Path,
     features: Path,
@@ -46,6 +48,8 @@ def train_seed_story_language(
         num_processes=num_processes,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
+        buckets=buckets,
+        vae=vae,
         panels=panels,
         features=features,
         workspace=workspace,
@@ -78,6 +82,8 @@ def train_seed_story(
     num_processes: int,
     mixed_precision: Precision,
     num_threads: int,
+    buckets: BucketConfig,
+    vae: str,
     log_every_steps: int,
     panels: Path,
     features: Path,
@@ -97,6 +103,8 @@ def train_seed_story(
         num_processes=num_processes,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
+        buckets=buckets,
+        vae=vae,
         panels=panels,
         features=features,
         workspace=workspace,

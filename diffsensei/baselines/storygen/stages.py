@@ -10,7 +10,7 @@ from diffsensei.baselines.storygen.context import add_context
 from diffsensei.baselines.storygen.method import StoryGen
 from diffsensei.baselines.storygen.objective import StoryGenObjective
 from diffsensei.config.baselines import StoryGenConfig
-from diffsensei.config.schema import EvaluationConfig
+from diffsensei.config.schema import BucketConfig, EvaluationConfig
 from diffsensei.foundations.loading import load_text_encoder, load_vae
 from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import inference_dtype, place
@@ -29,6 +29,7 @@ def train_storygen_single(
     num_processes: int,
     mixed_precision: Precision,
     num_threads: int,
+    buckets: BucketConfig,
     log_every_steps: int,
     panels: Path,
     features: Path,
@@ -46,6 +47,8 @@ def train_storygen_single(
         num_processes=num_processes,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
+        buckets=buckets,
+        vae=method.base.vae,
         panels=panels,
         features=features,
         workspace=workspace,
@@ -72,6 +75,7 @@ def train_storygen(
     num_processes: int,
     mixed_precision: Precision,
     num_threads: int,
+    buckets: BucketConfig,
     log_every_steps: int,
     panels: Path,
     features: Path,
@@ -87,6 +91,8 @@ def train_storygen(
         num_processes=num_processes,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
+        buckets=buckets,
+        vae=method.base.vae,
         panels=panels,
         features=features,
         workspace=workspace,

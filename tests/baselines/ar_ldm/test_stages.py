@@ -51,10 +51,7 @@ def recipe(world: Any, experiment: Any, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="module")
 def method(world: Any, recipe: ArLdmConfig, tmp_path_factory: pytest.TempPathFactory) -> ArLdm:
     root = tmp_path_factory.mktemp("ar_ldm")
-    arguments = common(world, root)
-    for name in ("gradient_checkpointing", "compilation"):
-        arguments.pop(name)
-    train_ar_ldm(method=recipe, **arguments)
+    train_ar_ldm(method=recipe, **common(world, root))
     return build_ar_ldm(recipe, root / "output", torch.device("cpu"))
 
 

@@ -54,7 +54,9 @@ def method(
         dialogs=request.param,
         conditioning=experiment.data.conditioning,
         pretrain=base,
-        **world.named(*TEXT, "magi_image_encoder"),
+        gradient_checkpointing="none",
+        compilation="none",
+        **world.named("vae", *TEXT, "magi_image_encoder"),
         **common(world, root),
     )
     assert {path.name for path in (root / "output").iterdir()} == {

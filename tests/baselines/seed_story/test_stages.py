@@ -43,24 +43,19 @@ def recipe(world: Any, experiment: Any) -> SeedStoryConfig:
     )
 
 
-def _common(world: Any, root: Path) -> dict[str, Any]:
-    arguments = common(world, root)
-    return {name: arguments[name] for name in arguments if name not in ("gradient_checkpointing", "compilation")}
-
-
 @pytest.fixture(scope="module")
 def outputs(
     world: Any, experiment: Any, recipe: SeedStoryConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     base = run_pretrain(world, experiment, tmp_path_factory.mktemp("pretrain"))
     language, trained = tmp_path_factory.mktemp("language"), tmp_path_factory.mktemp("detokenizer")
-    train_seed_story_language(method=recipe, **_common(world, language))
+    train_seed_story_language(method=recipe, **world.named("vae"), **common(world, language))
     train_seed_story(
         method=recipe,
         pretrain=base,
         language=language / "output",
-        **world.named(*TEXT),
-        **_common(world, trained),
+        **world.named("vae", *TEXT),
+        **common(world, trained),
     )
     return {"pretrain": base, "language": language / "output", "trained": trained / "output"}
 

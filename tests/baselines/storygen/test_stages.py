@@ -49,19 +49,14 @@ def recipe(world: Any, experiment: Any, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="module")
 def trained(world: Any, recipe: StoryGenConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     single, root = tmp_path_factory.mktemp("single"), tmp_path_factory.mktemp("context")
-    train_storygen_single(method=recipe, max_dialogs=4, **_common(world, single))
-    train_storygen(method=recipe, max_dialogs=4, single=single / "output", **_common(world, root))
+    train_storygen_single(method=recipe, max_dialogs=4, **common(world, single))
+    train_storygen(method=recipe, max_dialogs=4, single=single / "output", **common(world, root))
     before, after = (
         load_file(folder / "output" / "unet" / "diffusion_pytorch_model.safetensors") for folder in (single, root)
     )
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {name for name in before if ".attn3." in name}
     return root / "output"
-
-
-def _common(world: Any, root: Path) -> dict[str, Any]:
-    arguments = common(world, root)
-    return {name: arguments[name] for name in arguments if name not in ("gradient_checkpointing", "compilation")}
 
 
 @pytest.fixture(scope="module")
