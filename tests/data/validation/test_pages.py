@@ -176,7 +176,7 @@ def test_accepted_pages_are_the_drawn_ones(ingested: Ingested) -> None:
     pages = ingested.table("pages").set_index("page_id")
     files = {path.stem for path in (ingested.root / "validated" / "pages").iterdir()}
     assert files == set(pages.index)
-    exact = pages[~pages["rescaled"]]
+    exact = pages[~pages["rescaled"] & (pages["chroma"] == 0)]
     assert 5 < len(exact) < len(pages)
     for page_id, row in exact.iterrows():
         meta = ingested.annotations[row["page_index"]]["meta"]
