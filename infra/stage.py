@@ -44,6 +44,8 @@ class Resources:
     walltime_s: float = 24 * 3600.0
     num_processes: int = 1
     """Processes that ``launcher="accelerate"`` starts."""
+    exclusive: bool = False
+    """Keeps every core or GPU busy by itself: such jobs wait for one another."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class Stage:
     """Digests of what the function uses without being handed it, such as frozen models."""
     packages: tuple[str, ...] = ()
     """Distributions whose version changes the result."""
-    optional: bool = False
-    """Left out unless asked for; a flow's matter, no part of the key."""
+    may_fail: bool = False
+    """Its failure stops nothing but what cannot do without it; no part of the key."""
 
     def __post_init__(self) -> None:
         assert re.fullmatch(r"[a-z0-9][a-z0-9_-]*", self.name), f"stage name {self.name!r} must fit a folder name"

@@ -8,7 +8,7 @@ from infra.jobs.local import LocalBackend
 from infra.stage import Resources, Stage
 from tasks.pipeline import run_stages
 from tasks.publication import open_store
-from tasks.stages import TENSORS
+from tasks.stages.parts import TENSORS
 
 
 def foundation_stage(only: Sequence[str] | None, steps_scale: float) -> Stage:

@@ -1,9 +1,9 @@
-"""Many stages: each starts when its inputs are there, compute jobs one at a time, data work beside them."""
+"""Many stages: each starts when its inputs are there, jobs of networks in turn, data work beside them."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect.runtime import flow_run
@@ -20,11 +20,8 @@ from tasks.cancellation import STAGE_KEY, Followed, watch_for_cancel
 from tasks.planning import needed_for
 from tasks.publication import open_store
 from tasks.run_stage import StageWork, run_stage
-from tasks.stages import COMPUTE, pipeline_stages
+from tasks.stages import pipeline_stages
 from tasks.terminal import StageView, open_view
-
-COMPUTE_JOBS = 1
-"""Compute jobs use every core or GPU there is; two at once would only take longer each."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,8 @@ class PipelineRun:
 async def run_pipeline(config: ExperimentConfig, targets: Sequence[str]) -> PipelineRun:
     """Bring ``targets`` and all they need up to date. Called inside a flow.
 
-    When a stage fails no further one is started, those that run are seen to their end, and its StageError is raised.
+    When a stage fails no further one is started, those that run are seen to their end, and its StageError is raised;
+    but of one that may fail only the result is missing.
     Cancelling the coroutine leaves the jobs running; `tasks.cancellation` is the way to stop them.
     """
     stages = needed_for(targets, pipeline_stages(config))
@@ -80,18 +78,26 @@ class _Graph:
         self._backend = backend
         self._followed = followed
         self._view = view
-        self._compute = asyncio.Semaphore(COMPUTE_JOBS)
+        # Two jobs that each use every core or GPU would only take longer each.
+        self._exclusive = asyncio.Semaphore(values["runtime"]["parallel_jobs"])
         self._failed = False
+        self._may_fail = {stage.name for stage in stages if stage.may_fail}
         self._running: dict[str, asyncio.Task[StageResult]] = {}
 
     async def run(self) -> dict[str, StageResult]:
         for stage in self._stages:
             self._running[stage.name] = asyncio.create_task(self._bring_up(stage), name=stage.name)
         ended = await asyncio.gather(*self._running.values(), return_exceptions=True)
-        troubles = [trouble for trouble in ended if isinstance(trouble, BaseException)]
+        results: dict[str, StageResult] = {}
+        troubles: list[BaseException] = []
+        for stage, outcome in zip(self._stages, ended, strict=True):
+            if not isinstance(outcome, BaseException):
+                results[stage.name] = outcome
+            elif not stage.may_fail or not isinstance(outcome, Exception):
+                troubles.append(outcome)
         for trouble in sorted(troubles, key=lambda trouble: isinstance(trouble, _Skipped)):
             raise trouble
-        return {name: task.result() for name, task in self._running.items()}
+        return results
 
     async def _bring_up(self, stage: Stage) -> StageResult:
         inputs = {}
@@ -99,10 +105,13 @@ class _Graph:
             try:
                 inputs[argument] = (await asyncio.shield(self._running[source])).object
             except Exception as error:
-                raise _Skipped(source) from error
+                if stage.may_fail or source not in self._may_fail:
+                    raise _Skipped(source) from error
+        # What may fail and did is missing from the inputs, and so from the key.
+        stage = replace(stage, inputs={argument: stage.inputs[argument] for argument in inputs})
         async with AsyncExitStack() as held:
-            if stage.name in COMPUTE:
-                await held.enter_async_context(self._compute)
+            if stage.resources.exclusive:
+                await held.enter_async_context(self._exclusive)
             if self._failed:
                 raise _Skipped(stage.name)
             values = stage.values(self._values)
@@ -114,5 +123,5 @@ class _Graph:
                 state = await run_stage(stage.name, work)
                 return await state.aresult()
             except Exception:
-                self._failed = True
+                self._failed = self._failed or not stage.may_fail
                 raise

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from diffsensei.config import ExperimentConfig
 from diffsensei.config.schema import MangaZeroSource
 from diffsensei.data.download.retries import retry_reasons
-from tasks.stages import library_folder
+from tasks.stages.data import library_folder
 
 
 def retry_downloads(config: ExperimentConfig, reasons: Sequence[str]) -> dict[str, int]:

@@ -92,7 +92,6 @@ class StoryGenDrops(Config):
 class StoryGenConfig(Config):
     """The UNet's own features of earlier panels, on Stable Diffusion 1.5."""
 
-    base: StableDiffusionParts
     window: PositiveInt
     """Earlier panels that are read."""
     context_side: PositiveInt
@@ -124,7 +123,6 @@ class BlipConfig(Config):
 class ArLdmConfig(Config):
     """Earlier images with their captions, through BLIP, on Stable Diffusion 1.5; all of it trained."""
 
-    base: StableDiffusionParts
     blip: BlipConfig
     window: Annotated[int, Field(ge=1, le=4)]
     """Earlier panels that are seen."""
@@ -184,5 +182,7 @@ class BaselinesConfig(Config):
     seed_story: SeedStoryConfig
     ar_ldm: ArLdmConfig
     storygen: StoryGenConfig
+    stable_diffusion: StableDiffusionParts
+    """What AR-LDM and StoryGen start from."""
     ms_diffusion: MsDiffusionConfig
     storydiffusion: StoryDiffusionConfig

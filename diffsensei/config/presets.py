@@ -224,6 +224,7 @@ def tiny() -> ExperimentConfig:
             batch_size=32,
         ),
         baselines=BaselinesConfig(
+            stable_diffusion=EMBEDDED_STABLE_DIFFUSION,
             seed_story=SeedStoryConfig(
                 visual_encoder="embedded:clip_image_encoder",
                 llm="embedded:llm",
@@ -271,7 +272,6 @@ def tiny() -> ExperimentConfig:
                 ),
             ),
             ar_ldm=ArLdmConfig(
-                base=EMBEDDED_STABLE_DIFFUSION,
                 blip=BlipConfig(
                     reference="random", image_side=64, patch_side=16, vision_dim=64, num_layers=2, num_heads=4
                 ),
@@ -299,7 +299,6 @@ def tiny() -> ExperimentConfig:
                 ),
             ),
             storygen=StoryGenConfig(
-                base=EMBEDDED_STABLE_DIFFUSION,
                 window=3,
                 context_side=64,
                 mask_dialogs=True,
@@ -505,6 +504,7 @@ def small() -> ExperimentConfig:
             batch_size=64,
         ),
         baselines=BaselinesConfig(
+            stable_diffusion=EMBEDDED_STABLE_DIFFUSION,
             seed_story=SeedStoryConfig(
                 visual_encoder="embedded:clip_image_encoder",
                 llm="embedded:llm",
@@ -552,7 +552,6 @@ def small() -> ExperimentConfig:
                 ),
             ),
             ar_ldm=ArLdmConfig(
-                base=EMBEDDED_STABLE_DIFFUSION,
                 blip=BlipConfig(
                     reference="random", image_side=64, patch_side=16, vision_dim=64, num_layers=4, num_heads=4
                 ),
@@ -580,7 +579,6 @@ def small() -> ExperimentConfig:
                 ),
             ),
             storygen=StoryGenConfig(
-                base=EMBEDDED_STABLE_DIFFUSION,
                 window=3,
                 context_side=64,
                 mask_dialogs=True,
@@ -797,6 +795,7 @@ def paper() -> ExperimentConfig:
             max_side=2048,
         ),
         baselines=BaselinesConfig(
+            stable_diffusion=STABLE_DIFFUSION,
             seed_story=SeedStoryConfig(
                 visual_encoder="laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
                 llm="AILab-CVC/SEED-X-17B/seed_x/llm",
@@ -844,7 +843,6 @@ def paper() -> ExperimentConfig:
                 ),
             ),
             ar_ldm=ArLdmConfig(
-                base=STABLE_DIFFUSION,
                 blip=BlipConfig(
                     reference="Salesforce/blip-itm-large-coco",
                     image_side=224,
@@ -877,7 +875,6 @@ def paper() -> ExperimentConfig:
                 ),
             ),
             storygen=StoryGenConfig(
-                base=STABLE_DIFFUSION,
                 window=3,
                 context_side=512,
                 mask_dialogs=True,

@@ -10,7 +10,7 @@ from diffsensei.baselines.ar_ldm.method import ArLdm
 from diffsensei.baselines.ar_ldm.objective import ArLdmObjective
 from diffsensei.baselines.ddim import ddim
 from diffsensei.baselines.stable_diffusion import load_sd_unet, read_sd_unet, save_sd_unet
-from diffsensei.config.baselines import ArLdmConfig
+from diffsensei.config.baselines import ArLdmConfig, StableDiffusionParts
 from diffsensei.config.schema import BucketConfig, EvaluationConfig
 from diffsensei.foundations.loading import load_text_encoder, load_vae
 from diffsensei.inference.generate import draw_benchmark, drawing_device
@@ -23,6 +23,7 @@ from diffsensei.training.story_batch import StoryBatches
 def train_ar_ldm(
     *,
     method: ArLdmConfig,
+    base: StableDiffusionParts,
     seed: int,
     num_processes: int,
     mixed_precision: Precision,
@@ -47,16 +48,16 @@ def train_ar_ldm(
         mixed_precision=mixed_precision,
         num_threads=num_threads,
         buckets=buckets,
-        vae=method.base.vae,
+        vae=base.vae,
         panels=panels,
         features=features,
         workspace=workspace,
         output=output,
     )
-    text = load_text_encoder(method.base.text_encoder)
+    text = load_text_encoder(base.text_encoder)
     width = text.model.config.hidden_size
     encoder = HistoryEncoder(text, load_grounded_captions(method.blip, width, text.tokenizer), method.caption_length)
-    unet = load_sd_unet(method.base.unet, width)
+    unet = load_sd_unet(base.unet, width)
     batches = StoryBatches(
         run.plan(),
         run.panel_set,
@@ -75,6 +76,7 @@ def train_ar_ldm(
 def generate_ar_ldm(
     *,
     method: ArLdmConfig,
+    base: StableDiffusionParts,
     evaluation: EvaluationConfig,
     num_threads: int,
     benchmark: Path,
@@ -85,7 +87,7 @@ def generate_ar_ldm(
     """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_ar_ldm`."""
     torch.set_num_threads(num_threads)
     draw_benchmark(
-        build_ar_ldm(method, trained, drawing_device()),
+        build_ar_ldm(method, base, trained, drawing_device()),
         sampling=method.sampling,
         evaluation=evaluation,
         num_threads=num_threads,
@@ -95,12 +97,12 @@ def generate_ar_ldm(
     )
 
 
-def build_ar_ldm(method: ArLdmConfig, trained: Path, device: torch.device) -> ArLdm:
+def build_ar_ldm(method: ArLdmConfig, base: StableDiffusionParts, trained: Path, device: torch.device) -> ArLdm:
     """The trained method on ``device``. Raises ValueError for weights that are missing or do not fit."""
     dtype = inference_dtype(device)
     pairs = read_grounded_captions(trained / "blip")
     encoder = HistoryEncoder(load_text_encoder(str(trained / "text_encoder")), pairs, method.caption_length)
     encoder.read_tables(trained)
     unet = place(read_sd_unet(trained / "unet"), device, dtype)
-    painter = Painter(place(load_vae(method.base.vae), device), unet, ddim())
+    painter = Painter(place(load_vae(base.vae), device), unet, ddim())
     return ArLdm(painter, place(encoder, device), method)

@@ -9,7 +9,7 @@ from diffsensei.baselines.stable_diffusion import load_sd_unet, read_sd_unet, sa
 from diffsensei.baselines.storygen.context import add_context
 from diffsensei.baselines.storygen.method import StoryGen
 from diffsensei.baselines.storygen.objective import StoryGenObjective
-from diffsensei.config.baselines import StoryGenConfig
+from diffsensei.config.baselines import StableDiffusionParts, StoryGenConfig
 from diffsensei.config.schema import BucketConfig, EvaluationConfig
 from diffsensei.foundations.loading import load_text_encoder, load_vae
 from diffsensei.inference.generate import draw_benchmark, drawing_device
@@ -24,6 +24,7 @@ SELF_ATTENTION, CONTEXT_ATTENTION = ".attn1.", ".attn3."
 def train_storygen_single(
     *,
     method: StoryGenConfig,
+    base: StableDiffusionParts,
     max_dialogs: int,
     seed: int,
     num_processes: int,
@@ -48,14 +49,14 @@ def train_storygen_single(
         mixed_precision=mixed_precision,
         num_threads=num_threads,
         buckets=buckets,
-        vae=method.base.vae,
+        vae=base.vae,
         panels=panels,
         features=features,
         workspace=workspace,
         output=output,
     )
-    text = load_text_encoder(method.base.text_encoder)
-    unet = load_sd_unet(method.base.unet, text.model.config.hidden_size)
+    text = load_text_encoder(base.text_encoder)
+    unet = load_sd_unet(base.unet, text.model.config.hidden_size)
     # Copies for the context are taken before anything is trained, as in the published code.
     add_context(unet)
     train_only(unet, SELF_ATTENTION)
@@ -70,6 +71,7 @@ def train_storygen_single(
 def train_storygen(
     *,
     method: StoryGenConfig,
+    base: StableDiffusionParts,
     max_dialogs: int,
     seed: int,
     num_processes: int,
@@ -92,13 +94,13 @@ def train_storygen(
         mixed_precision=mixed_precision,
         num_threads=num_threads,
         buckets=buckets,
-        vae=method.base.vae,
+        vae=base.vae,
         panels=panels,
         features=features,
         workspace=workspace,
         output=output,
     )
-    text = load_text_encoder(method.base.text_encoder)
+    text = load_text_encoder(base.text_encoder)
     unet = read_sd_unet(single / "unet", add_context)
     train_only(unet, CONTEXT_ATTENTION)
     objective = StoryGenObjective(
@@ -107,7 +109,7 @@ def train_storygen(
         method.drops,
         run.moments.scaling_factor,
         mask_dialogs=method.mask_dialogs,
-        vae=load_vae(method.base.vae),
+        vae=load_vae(base.vae),
     )
     run.fit(objective, _batches(run, method, max_dialogs), log_every_steps)
     if run.is_main:
@@ -117,6 +119,7 @@ def train_storygen(
 def generate_storygen(
     *,
     method: StoryGenConfig,
+    base: StableDiffusionParts,
     evaluation: EvaluationConfig,
     num_threads: int,
     benchmark: Path,
@@ -127,7 +130,7 @@ def generate_storygen(
     """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_storygen`."""
     torch.set_num_threads(num_threads)
     draw_benchmark(
-        build_storygen(method, trained, drawing_device()),
+        build_storygen(method, base, trained, drawing_device()),
         sampling=method.sampling,
         evaluation=evaluation,
         num_threads=num_threads,
@@ -137,13 +140,13 @@ def generate_storygen(
     )
 
 
-def build_storygen(method: StoryGenConfig, trained: Path, device: torch.device) -> StoryGen:
+def build_storygen(method: StoryGenConfig, base: StableDiffusionParts, trained: Path, device: torch.device) -> StoryGen:
     """The trained method on ``device``. Raises ValueError for weights that are missing or do not fit."""
     dtype = inference_dtype(device)
-    text = load_text_encoder(method.base.text_encoder, dtype)
+    text = load_text_encoder(base.text_encoder, dtype)
     place(text.model, device)
     unet = place(read_sd_unet(trained / "unet", add_context), device, dtype)
-    return StoryGen(Painter(place(load_vae(method.base.vae), device), unet, ddim()), text, method)
+    return StoryGen(Painter(place(load_vae(base.vae), device), unet, ddim()), text, method)
 
 
 def _batches(run: StageRun, method: StoryGenConfig, max_dialogs: int) -> StoryBatches:

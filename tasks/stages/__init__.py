@@ -1,0 +1,45 @@
+"""The stages of the pipeline, each declared once: what it calls, what it reads, what it needs.
+
+Plan, flows and provenance all read these declarations. Raise a stage's version when the same inputs give another
+result.
+"""
+
+from diffsensei.config import ExperimentConfig
+from infra.stage import Stage
+from tasks.stages.baselines import baseline_stages
+from tasks.stages.benchmark import benchmark_stages
+from tasks.stages.data import data_stages
+from tasks.stages.release import release_stages
+from tasks.stages.training import training_stages
+
+
+def pipeline_stages(config: ExperimentConfig) -> list[Stage]:
+    """Every stage, inputs before what uses them.
+
+    Raises ValueError where a file or a frozen model that the configuration names does not exist.
+    """
+    frozen, *scored = benchmark_stages(config)
+    stages = [
+        *data_stages(config),
+        *training_stages(config),
+        frozen,
+        *baseline_stages(config),
+        *scored,
+        *release_stages(config),
+    ]
+    provenance = Stage(
+        name="provenance",
+        version=1,
+        entry="tasks.lineage:write_provenance",
+        config={"config": ""},
+        inputs={stage.name: stage.name for stage in stages},
+    )
+    report = Stage(
+        name="report",
+        version=2,
+        entry="reports.site:build_report",
+        config={"config": ""},
+        inputs={stage.name: stage.name for stage in [*stages, provenance]},
+        packages=("jinja2", "matplotlib", "pillow"),
+    )
+    return [*stages, provenance, report]

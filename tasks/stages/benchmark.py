@@ -1,0 +1,68 @@
+"""The frozen benchmark, what the methods of the DiffSensei family draw of it, and the scores of all methods."""
+
+from diffsensei.config import ExperimentConfig
+from infra.stage import Stage
+from tasks.stages.baselines import GENERATE_BASELINES
+from tasks.stages.parts import PIXELS, TENSORS, compute, digest, identity, threads
+
+GENERATE: dict[str, tuple[str, tuple[str, ...]]] = {
+    "generate_sdxl_t2i": ("sdxl_t2i", ("pretrain",)),
+    "generate_stage1": ("diffsensei_stage1", ("stage1",)),
+    "generate_diffsensei": ("diffsensei", ("stage1", "stage2")),
+}
+"""Stage -> method, and the training stages whose weights it draws with."""
+
+
+def benchmark_stages(config: ExperimentConfig) -> list[Stage]:
+    """What every method is asked to draw, what each of ours draws, and all scores."""
+    judges = config.evaluation.judges
+    frozen = Stage(
+        name="benchmark",
+        version=2,
+        entry="diffsensei.evaluation.benchmark:freeze_benchmark",
+        config={
+            "evaluation": "evaluation",
+            "conditioning": "data.conditioning",
+            "buckets": "data.buckets",
+            "seed": "seed",
+        },
+        inputs={"panels": "panels"},
+        packages=PIXELS,
+    )
+    generate = [
+        Stage(
+            name=name,
+            version=2,
+            entry="diffsensei.inference.generate:generate_panels",
+            config={"model": "model", "sampling": "sampling", "evaluation": "evaluation"},
+            pace=threads(config),
+            literals={"method": method},
+            inputs={"benchmark": "benchmark"} | {weights: weights for weights in trained},
+            resources=compute(config),
+            identity=identity(config, "vae", "text_encoder", "text_encoder_2", *reference_encoders(method)),
+            packages=TENSORS,
+        )
+        for name, (method, trained) in GENERATE.items()
+    ]
+    score = Stage(
+        name="score",
+        version=2,
+        entry="diffsensei.evaluation.score:score_methods",
+        config={"evaluation": "evaluation"},
+        inputs={"benchmark": "benchmark"} | {name: name for name in (*GENERATE, *GENERATE_BASELINES)},
+        resources=compute(config),
+        identity={
+            "judges": digest(
+                judges.clip, *judges.further_clip, judges.dino, judges.dialog_detector, judges.fid_features
+            )
+        },
+        packages=("torch", "transformers", "numpy", "scipy", "clean-fid"),
+    )
+    return [frozen, *generate, score]
+
+
+def reference_encoders(method: str) -> tuple[str, ...]:
+    """The frozen parts that see a method's references."""
+    if method == "sdxl_t2i":
+        return ()
+    return ("clip_image_encoder", "magi_image_encoder", *(("llm",) if method == "diffsensei" else ()))
