@@ -107,7 +107,7 @@ _warn = partial(Check, "warning")
 
 def page_checks(*, with_images: bool = True) -> list[Check]:
     """Checks of the table with one row per annotation entry; without images, those that the file alone can fail."""
-    said = {"is_message": True, "names_reason": True}
+    said: dict[str, Any] = {"is_message": True, "names_reason": True}
     geometry = _stop("D3", "geometry", "halves have the annotated size", "stitch_fault", _ABSENT, **said)
     of_file = [
         _stop("D1", "bad_annotation", "entry follows the schema", "parse_fault", _ABSENT, is_message=True),
