@@ -42,18 +42,27 @@ async def run_pipeline(config: ExperimentConfig, targets: Sequence[str]) -> Pipe
     """
     stages = needed_for(targets, pipeline_stages(config))
     store = open_store()
-    results = await run_stages(stages, config.model_dump(mode="json"), store, LocalBackend())
+    values = config.model_dump(mode="json")
+    results = await run_stages(stages, values, store, LocalBackend(), parallel_jobs=config.runtime.parallel_jobs)
     return PipelineRun(config, store, results)
 
 
 async def run_stages(
-    stages: Sequence[Stage], values: Mapping[str, Any], store: Store, backend: Backend
+    stages: Sequence[Stage],
+    values: Mapping[str, Any],
+    store: Store,
+    backend: Backend,
+    *,
+    parallel_jobs: int = 1,
 ) -> dict[str, StageResult]:
-    """The results of ``stages`` by name. Every input must be among them; ``values`` is the nested configuration."""
+    """The results of ``stages`` by name. Every input must be among them; ``values`` is the nested configuration.
+
+    ``parallel_jobs``: stages with exclusive resources that may run at once.
+    """
     await show_plan(await asyncio.to_thread(make_plan, stages, values, store))
     run_id = str(flow_run.id)
     with open_view() as view:
-        graph = _Graph(stages, values, store, backend, Followed(store, run_id), view)
+        graph = _Graph(stages, values, store, backend, Followed(store, run_id), view, parallel_jobs)
         async with watch_for_cancel(store, backend, run_id):
             return await graph.run()
 
@@ -71,6 +80,7 @@ class _Graph:
         backend: Backend,
         followed: Followed,
         view: StageView,
+        parallel_jobs: int,
     ) -> None:
         self._stages = stages
         self._values = values
@@ -79,7 +89,7 @@ class _Graph:
         self._followed = followed
         self._view = view
         # Two jobs that each use every core or GPU would only take longer each.
-        self._exclusive = asyncio.Semaphore(values["runtime"]["parallel_jobs"])
+        self._exclusive = asyncio.Semaphore(parallel_jobs)
         self._failed = False
         self._may_fail = {stage.name for stage in stages if stage.may_fail}
         self._running: dict[str, asyncio.Task[StageResult]] = {}

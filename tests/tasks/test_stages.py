@@ -22,21 +22,34 @@ from infra.stage import Stage, ingredients, stage_key
 from infra.stage_folder import Done
 from infra.store import Store
 from tasks.retrying import retry_downloads
-from tasks.stages import COMPUTE, library_folder, pipeline_stages
+from tasks.stages import pipeline_stages
+from tasks.stages.data import library_folder
 
 WITHOUT_WEIGHTS = [
     *(f"model.foundations.{name}=none" for name in ("vae", "text_encoder", "text_encoder_2", "llm")),
     *(f"model.foundations.{name}=none" for name in ("clip_image_encoder", "magi_image_encoder")),
     *(f"evaluation.judges.{name}=none" for name in ("clip", "dino", "dialog_detector", "fid_features")),
+    *(f"baselines.stable_diffusion.{name}=none" for name in ("unet", "vae", "text_encoder")),
+    "baselines.ms_diffusion.clip_image_encoder=none",
+    "baselines.seed_story.visual_encoder=none",
+    "baselines.seed_story.llm=none",
 ]
 """The table does not depend on what the frozen parts are."""
 
+OTHER_VAE = "baselines.stable_diffusion.vae=another"
+
 STAGES = pipeline_stages(load_preset("tiny", WITHOUT_WEIGHTS))
 
-OWN_FILES = ["data.source.kind=files", 'data.source.paths=["pages"]']
+OWN_FILES = ["data.source.kind=files", 'data.source.paths=["docs"]']
 OWN_STAGES = pipeline_stages(load_preset("tiny", [*WITHOUT_WEIGHTS, *OWN_FILES]))
-ALL_STAGES = [*STAGES, *(stage for stage in OWN_STAGES if stage.name in ("detect", "caption"))]
-"""Each stage once: pages of one's own have two more."""
+MANGA109 = 'data.evaluation_source={"kind": "manga109", "root": "docs"}'
+FURTHER = pipeline_stages(
+    load_preset("tiny", [*WITHOUT_WEIGHTS, MANGA109, 'data.annotation.edits=["README.md"]', OTHER_VAE])
+)
+NAMES = {stage.name for stage in STAGES}
+ALL_STAGES = [*STAGES, *(stage for stage in OWN_STAGES if stage.name in ("download", "detect", "caption"))]
+ALL_STAGES += [stage for stage in FURTHER if stage.name not in NAMES]
+"""Each declaration once: pages of one's own are annotated, Manga109 is evaluated on, and so on."""
 
 
 def _function(stage: Stage) -> Callable[..., None]:
@@ -63,7 +76,8 @@ def test_declared_arguments_are_those_of_the_function(stage: Stage) -> None:
 
 @pytest.mark.parametrize("stage", ALL_STAGES, ids=lambda stage: stage.name)
 def test_values_have_the_types_that_the_function_asks_for(stage: Stage) -> None:
-    config = load_preset("tiny", WITHOUT_WEIGHTS).model_dump(mode="json")
+    overrides = [*WITHOUT_WEIGHTS, *(OWN_FILES if stage in OWN_STAGES else [MANGA109])]
+    config = load_preset("tiny", overrides).model_dump(mode="json")
     hints = get_type_hints(_function(stage), include_extras=True)
     for argument, value in stage.arguments(stage.values(config)).items():
         TypeAdapter(hints[argument]).validate_json(json.dumps(value))
@@ -76,7 +90,9 @@ def test_inputs_come_before_what_uses_them() -> None:
         for stage in stages:
             assert set(stage.inputs.values()) <= seen
             seen.add(stage.name)
-    assert {stage.name for stage in ALL_STAGES} >= COMPUTE
+    networks = {"detect", "features", "pretrain", "stage1", "stage2", "score", "generate_storygen", "verify"}
+    assert {stage.name for stage in ALL_STAGES if stage.resources.exclusive} >= networks
+    assert not any(stage.resources.exclusive for stage in ALL_STAGES if stage.resources.dask_workers)
 
 
 def _annotation_of(*overrides: str) -> tuple[list[str], Stage]:
@@ -87,15 +103,42 @@ def _annotation_of(*overrides: str) -> tuple[list[str], Stage]:
 
 
 def test_what_the_source_lacks_is_annotated_and_validated() -> None:
-    manga109 = 'data.source={"kind": "manga109", "root": "manga109"}'
+    manga109 = 'data.source={"kind": "manga109", "root": "docs"}'
     for overrides, stages, annotations in (
         ([], [], "download"),
         (OWN_FILES, ["detect", "caption"], "caption"),
         ([manga109], ["caption"], "caption"),
+        (['data.annotation.edits=["README.md"]'], ["refine"], "refine"),
+        ([*OWN_FILES, 'data.annotation.edits=["README.md"]'], ["detect", "refine", "caption"], "caption"),
     ):
         between, validate = _annotation_of(*overrides)
         assert between == stages
         assert validate.inputs == {"annotations": annotations, "download_dir": "download"}
+
+
+def test_a_source_that_is_only_evaluated_on_has_a_chain_of_its_own() -> None:
+    stages = {stage.name: stage for stage in FURTHER}
+    chain = [name for name in stages if name.startswith("evaluation_")]
+    assert chain == [f"evaluation_{name}" for name in ("annotations", "download", "caption", "validate", "panels")]
+    for name in chain:
+        assert all(source in chain for source in stages[name].inputs.values())
+        assert stages[name].config.get("source", "data.evaluation_source") == "data.evaluation_source"
+    assert stages["evaluation_panels"].entry.endswith(":cut_evaluation_panels")
+    assert stages["evaluation_download"].entry.endswith(":import_images")
+    assert "features_sd" in stages
+    assert "features_sd" not in NAMES
+
+
+def test_only_baselines_may_fail() -> None:
+    may_fail = {stage.name for stage in FURTHER if stage.may_fail}
+    assert {stage.removeprefix("generate_") for stage in may_fail if stage.startswith("generate_")} >= {
+        "ar_ldm",
+        "storygen",
+        "seed_story",
+        "storydiffusion",
+        "ms_diffusion",
+    }
+    assert not may_fail & {"pretrain", "stage1", "stage2", "features", "score", "report", "generate_diffsensei"}
 
 
 def test_annotating_models_count_by_content_and_a_server_needs_no_gpu(tmp_path: Path) -> None:

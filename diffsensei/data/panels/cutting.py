@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from diffsensei.config.schema import SplitConfig
 from diffsensei.data.images import decode_own_png, encode_png
 from diffsensei.data.panels.panel_set import CROP_SCHEMA, PANEL_SCHEMA, shard_name
-from diffsensei.data.panels.split import choose_split
+from diffsensei.data.panels.split import choose_split, hold_out_everything
 from diffsensei.durable import link, write_whole
 from diffsensei.geometry import Boxes, to_relative
 from diffsensei.progress import Progress
@@ -81,11 +81,35 @@ def cut_panels(*, split: SplitConfig, validated: Path, workspace: Path, output: 
     Writes ``split.json`` and panel sets ``train/`` and ``eval/`` (see `panel_set`). Raises ValueError when no page
     can be held out or a held-out page is trained on as well.
     """
-    tables = {
+    tables = _read_tables(validated)
+    decision = choose_split(tables["pages"], tables["panels"], tables["characters"], split)
+    _cut_both(tables, decision, validated, workspace, output, executor)
+
+
+def cut_evaluation_panels(*, validated: Path, workspace: Path, output: Path, executor: Executor) -> None:
+    """Stage: cut all pages for evaluation, none to train on; writes what `cut_panels` does, ``train/`` being empty.
+
+    For data that may only be evaluated on (paper sec. 5.1: Manga109). Raises ValueError without any page.
+    """
+    tables = _read_tables(validated)
+    _cut_both(tables, hold_out_everything(tables["pages"]), validated, workspace, output, executor)
+
+
+def _read_tables(validated: Path) -> dict[str, pd.DataFrame]:
+    return {
         name: pd.read_parquet(validated / f"{name}.parquet") for name in ("pages", "panels", "characters", "dialogs")
     }
+
+
+def _cut_both(
+    tables: Mapping[str, pd.DataFrame],
+    decision: Mapping[str, Any],
+    validated: Path,
+    workspace: Path,
+    output: Path,
+    executor: Executor,
+) -> None:
     pages = tables["pages"]
-    decision = choose_split(pages, tables["panels"], tables["characters"], split)
     (output / "split.json").write_text(json.dumps(decision, indent=1))
     held_out = pages["page_id"].isin({page["page_id"] for page in decision["eval"]})
     progress = Progress(workspace / "progress.json", "cut panels", len(pages), unit="pages")

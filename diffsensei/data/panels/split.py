@@ -16,6 +16,8 @@ from diffsensei.data.panels.leakage import repeated_panels
 
 RULE = "sha256-rank/1"
 """Name of the rule; raise its number when the same tables would give other pages."""
+EVERYTHING = "everything/1"
+"""Name of the rule for data that is never trained on."""
 
 
 def eligible_pages(pages: pd.DataFrame, panels: pd.DataFrame, characters: pd.DataFrame, min_panels: int) -> pd.Series:
@@ -71,6 +73,17 @@ def choose_split(
         "series_with_fewer": short,
         "panels_drawn_again_in_training": repeated_panels(panels, set(held_out["page_id"])),
         "next_to_a_training_page": _num_adjacent(pages, set(held_out["page_id"])),
+    }
+
+
+def hold_out_everything(pages: pd.DataFrame) -> dict[str, Any]:
+    """The split of data that is only ever evaluated on, as JSON like `choose_split`'s. Raises ValueError if empty."""
+    if pages.empty:
+        raise ValueError("no page was accepted, so there is none to evaluate on; see the validation report")
+    return {
+        "rule": EVERYTHING,
+        "num_pages": len(pages),
+        "eval": pages[["page_id", "image_path", "series", "image_sha256"]].to_dict("records"),
     }
 
 

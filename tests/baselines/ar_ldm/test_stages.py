@@ -15,32 +15,19 @@ from diffsensei.baselines.ar_ldm.method import ArLdm
 from diffsensei.baselines.ar_ldm.objective import ArLdmObjective
 from diffsensei.baselines.ar_ldm.stages import build_ar_ldm, train_ar_ldm
 from diffsensei.baselines.stable_diffusion import load_sd_unet
-from diffsensei.config.baselines import ArLdmConfig
+from diffsensei.config.baselines import ArLdmConfig, StableDiffusionParts
 from diffsensei.config.presets import tiny
-from diffsensei.config.schema import UNetConfig
 from diffsensei.foundations.loading import load_text_encoder
-from diffsensei.models.unet import build_unet, save_unet
 from diffsensei.training.story_batch import StoryBatch
 from tests.baselines.asked import Asked, Person
 from tests.baselines.trained import common
 
 
 @pytest.fixture(scope="module")
-def recipe(world: Any, experiment: Any, tmp_path_factory: pytest.TempPathFactory) -> ArLdmConfig:
+def recipe(experiment: Any) -> ArLdmConfig:
     config = tiny().baselines.ar_ldm
-    torch.manual_seed(0)
-    sdxl = UNetConfig(
-        block_out_channels=(32, 64),
-        transformer_layers_per_block=(1, 1),
-        layers_per_block=1,
-        attention_head_dim=(2, 4),
-        addition_time_embed_dim=8,
-    )
-    folder = tmp_path_factory.mktemp("sdxl") / "unet"
-    save_unet(build_unet(sdxl, in_channels=4, cross_attention_dim=24, pooled_dim=8), folder)
     sizes = {"image_side": 16, "patch_side": 8, "vision_dim": 16, "num_layers": 1, "num_heads": 2}
     return config.replaced(
-        base={"unet": str(folder)} | world.named("vae", "text_encoder"),
         blip=config.blip.replaced(**sizes).model_dump(),
         caption_length=6,
         training=experiment.training.pretrain.model_dump(),
@@ -49,10 +36,12 @@ def recipe(world: Any, experiment: Any, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="module")
-def method(world: Any, recipe: ArLdmConfig, tmp_path_factory: pytest.TempPathFactory) -> ArLdm:
+def method(
+    world: Any, recipe: ArLdmConfig, base: StableDiffusionParts, tmp_path_factory: pytest.TempPathFactory
+) -> ArLdm:
     root = tmp_path_factory.mktemp("ar_ldm")
-    train_ar_ldm(method=recipe, **common(world, root))
-    return build_ar_ldm(recipe, root / "output", torch.device("cpu"))
+    train_ar_ldm(method=recipe, base=base, **common(world, root))
+    return build_ar_ldm(recipe, base, root / "output", torch.device("cpu"))
 
 
 @pytest.fixture
@@ -92,11 +81,11 @@ def test_boxes_have_no_influence_to_the_bit(method: ArLdm, recipe: ArLdmConfig, 
 
 
 @pytest.fixture(scope="module")
-def objective(world: Any, recipe: ArLdmConfig) -> ArLdmObjective:
+def objective(world: Any, recipe: ArLdmConfig, base: StableDiffusionParts) -> ArLdmObjective:
     text = load_text_encoder(world.foundations["text_encoder"])
     width = text.model.config.hidden_size
     encoder = HistoryEncoder(text, load_grounded_captions(recipe.blip, width, text.tokenizer), recipe.caption_length)
-    return ArLdmObjective(load_sd_unet(recipe.base.unet, width), encoder, 0.0, 0.5).eval()
+    return ArLdmObjective(load_sd_unet(base.unet, width), encoder, 0.0, 0.5).eval()
 
 
 def batch(**changes: Any) -> StoryBatch:

@@ -35,7 +35,7 @@ def recipe(world: Any, experiment: Any) -> MsDiffusionConfig:
 
 
 @pytest.fixture(scope="module")
-def base(world: Any, experiment: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pretrained(world: Any, experiment: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_pretrain(world, experiment, tmp_path_factory.mktemp("pretrain"))
 
 
@@ -45,7 +45,7 @@ def method(
     world: Any,
     experiment: Any,
     recipe: MsDiffusionConfig,
-    base: Path,
+    pretrained: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> MsDiffusion:
     root = tmp_path_factory.mktemp("ms")
@@ -53,7 +53,7 @@ def method(
         method=recipe,
         dialogs=request.param,
         conditioning=experiment.data.conditioning,
-        pretrain=base,
+        pretrain=pretrained,
         gradient_checkpointing="none",
         compilation="none",
         **world.named("vae", *TEXT, "magi_image_encoder"),
@@ -66,8 +66,10 @@ def method(
         "logs",
     }
     foundations = experiment.model.foundations.replaced(**world.named(*TEXT, "vae"))
-    trained = build_ms_diffusion(recipe, request.param, foundations, 4, base, root / "output", torch.device("cpu"))
-    frozen = load_unet(base / "unet").state_dict()
+    trained = build_ms_diffusion(
+        recipe, request.param, foundations, 4, pretrained, root / "output", torch.device("cpu")
+    )
+    frozen = load_unet(pretrained / "unet").state_dict()
     own = trained.generator.unet.state_dict()
     assert all(torch.equal(own[name], tensor) for name, tensor in frozen.items())
     learnt = adapter_parameters(trained.generator.unet)

@@ -13,32 +13,18 @@ from safetensors.torch import load_file
 from diffsensei.baselines.storygen.method import StoryGen
 from diffsensei.baselines.storygen.objective import EarlierPanels, StoryGenObjective, draw_count
 from diffsensei.baselines.storygen.stages import build_storygen, train_storygen, train_storygen_single
-from diffsensei.config.baselines import StoryGenConfig, StoryGenDrops
+from diffsensei.config.baselines import StableDiffusionParts, StoryGenConfig, StoryGenDrops
 from diffsensei.config.presets import tiny
-from diffsensei.config.schema import UNetConfig
-from diffsensei.models.unet import build_unet, save_unet
 from diffsensei.training.story_batch import StoryBatch
 from tests.baselines.asked import Asked, Person
 from tests.baselines.trained import common
 
 
 @pytest.fixture(scope="module")
-def recipe(world: Any, experiment: Any, tmp_path_factory: pytest.TempPathFactory) -> StoryGenConfig:
+def recipe(experiment: Any) -> StoryGenConfig:
     config = tiny().baselines.storygen
-    torch.manual_seed(0)
-    sdxl = UNetConfig(
-        block_out_channels=(32, 64),
-        transformer_layers_per_block=(1, 1),
-        layers_per_block=1,
-        attention_head_dim=(2, 4),
-        addition_time_embed_dim=8,
-    )
-    folder = tmp_path_factory.mktemp("sdxl") / "unet"
-    save_unet(build_unet(sdxl, in_channels=4, cross_attention_dim=24, pooled_dim=8), folder)
-    base = {"unet": str(folder)} | world.named("vae", "text_encoder")
     stage = experiment.training.pretrain.model_dump()
     return config.replaced(
-        base=base,
         context_side=16,
         single=stage,
         context=stage,
@@ -47,10 +33,12 @@ def recipe(world: Any, experiment: Any, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="module")
-def trained(world: Any, recipe: StoryGenConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(
+    world: Any, recipe: StoryGenConfig, base: StableDiffusionParts, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     single, root = tmp_path_factory.mktemp("single"), tmp_path_factory.mktemp("context")
-    train_storygen_single(method=recipe, max_dialogs=4, **common(world, single))
-    train_storygen(method=recipe, max_dialogs=4, single=single / "output", **common(world, root))
+    train_storygen_single(method=recipe, base=base, max_dialogs=4, **common(world, single))
+    train_storygen(method=recipe, base=base, max_dialogs=4, single=single / "output", **common(world, root))
     before, after = (
         load_file(folder / "output" / "unet" / "diffusion_pytorch_model.safetensors") for folder in (single, root)
     )
@@ -60,8 +48,8 @@ def trained(world: Any, recipe: StoryGenConfig, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
-def method(recipe: StoryGenConfig, trained: Path) -> StoryGen:
-    return build_storygen(recipe, trained, torch.device("cpu"))
+def method(recipe: StoryGenConfig, base: StableDiffusionParts, trained: Path) -> StoryGen:
+    return build_storygen(recipe, base, trained, torch.device("cpu"))
 
 
 @pytest.fixture
@@ -146,14 +134,14 @@ def test_counts_come_at_their_rates() -> None:
     assert [counts.count(n) / 3000 for n in (3, 2, 1)] == pytest.approx([0.3, 0.3, 0.4], abs=0.03)
 
 
-def test_masked_dialogs_teach_nothing(world: Any, recipe: StoryGenConfig) -> None:
+def test_masked_dialogs_teach_nothing(world: Any, recipe: StoryGenConfig, base: StableDiffusionParts) -> None:
     """A panel that is one dialog has no loss; unmasked it has."""
     from diffsensei.baselines.stable_diffusion import load_sd_unet
     from diffsensei.baselines.storygen.context import add_context
     from diffsensei.foundations.loading import load_text_encoder
 
     text = load_text_encoder(world.foundations["text_encoder"])
-    unet = load_sd_unet(recipe.base.unet, text.model.config.hidden_size)
+    unet = load_sd_unet(base.unet, text.model.config.hidden_size)
     add_context(unet)
     batch = StoryBatch(
         moments=torch.zeros(1, 8, 8, 8),

@@ -14,7 +14,7 @@ import pytest
 from diffsensei.config.schema import SplitConfig
 from diffsensei.data.images import difference_hash, encode_png
 from diffsensei.data.panels import cutting as panels_module
-from diffsensei.data.panels.cutting import cut_panels, pixel_bounds
+from diffsensei.data.panels.cutting import cut_evaluation_panels, cut_panels, pixel_bounds
 from diffsensei.data.panels.panel_set import CROP_SCHEMA, PANEL_SCHEMA, PanelSet
 from diffsensei.data.tables import BOX, write_table
 
@@ -212,3 +212,16 @@ def test_pixel_bounds_stay_on_the_page_and_are_never_empty() -> None:
     boxes = np.array([[-3.0, -3.0, 5.4, 5.6], [10.2, 10.2, 10.3, 10.3], [158.9, 89.9, 170.0, 95.0], [159.8, 0, 160, 1]])
     bounds = pixel_bounds(boxes, HEIGHT, WIDTH)
     np.testing.assert_array_equal(bounds, [[0, 0, 5, 6], [10, 10, 11, 11], [159, 89, 160, 90], [159, 0, 160, 1]])
+
+
+def test_data_that_is_only_evaluated_on_is_held_out_whole(validated: Path, tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("workspace", "output")}
+    for folder in folders.values():
+        folder.mkdir()
+    with ThreadPoolExecutor(1) as executor:
+        cut_evaluation_panels(validated=validated, executor=executor, **folders)
+    assert len(PanelSet(folders["output"] / "train")) == 0
+    everything = pd.read_parquet(validated / "panels.parquet")
+    assert len(PanelSet(folders["output"] / "eval")) == len(everything)
+    decision = json.loads((folders["output"] / "split.json").read_text())
+    assert {page["page_id"] for page in decision["eval"]} == set(everything["page_id"])
