@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import answers, dialogs, loops, masks
+from tests.benchmarks import answers, dialogs, loops, masks, scoring
 from tests.benchmarks.interleaved import measure
 
 REPEATS = 7
@@ -18,7 +18,7 @@ def main() -> None:
     table = Table(title=f"One thread of the CPU, medians of {REPEATS} interleaved repeats, processor time")
     for heading in ("what", "plain, ms", "ours, ms", "times faster", "quartiles", "goal"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
-    for module in (masks, dialogs, answers, loops):
+    for module in (masks, dialogs, answers, loops, scoring):
         for case in module.cases():
             ratio = measure(case, REPEATS)
             table.add_row(
@@ -30,6 +30,8 @@ def main() -> None:
                 f"{case.goal:.0f}" if case.goal else "",
             )
     Console(width=120).print(table)
+    seconds = scoring.run_seconds()
+    Console(width=120).print(f"Scoring {scoring.PANELS} panels by 7 sets from their features: {seconds:.1f} s")
 
 
 if __name__ == "__main__":

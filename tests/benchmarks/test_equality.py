@@ -2,15 +2,19 @@
 
 import pytest
 
-from tests.benchmarks import answers, dialogs, loops, masks
+from tests.benchmarks import answers, dialogs, loops, masks, scoring
 from tests.benchmarks.interleaved import Case, measure
 
-CASES = [case for module in (masks, dialogs, answers, loops) for case in module.cases()]
+CASES = [case for module in (masks, dialogs, answers, loops, scoring) for case in module.cases()]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_both_sides_are_equal(case: Case) -> None:
     case.check()
+
+
+def test_scoring_from_features_gives_the_mean_of_the_features_themselves() -> None:
+    scoring.check_run(*scoring.small_run())
 
 
 def test_a_benchmark_whose_sides_differ_measures_nothing() -> None:
