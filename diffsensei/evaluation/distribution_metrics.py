@@ -76,9 +76,9 @@ class DistributionMetric:
 
 def _frechet(generated: FeatureSet, true: FeatureSet, sampling: Sampling) -> Estimate:
     mine, theirs = frechet_influences(generated.features, true.features)
-    by_page = np.bincount(generated.pages, mine, sampling.num_pages) + np.bincount(
-        true.pages, theirs, sampling.num_pages
-    )
+    by_page = np.zeros(sampling.num_pages)
+    np.add.at(by_page, generated.pages, mine)
+    np.add.at(by_page, true.pages, theirs)
     value = frechet_distance(generated.features, true.features)
     interval = influence_interval(value, by_page, confidence=sampling.confidence, floor=0.0)
     return Estimate(value, interval, "infinitesimal jackknife over pages of the first seed, normal")
