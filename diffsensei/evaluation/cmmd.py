@@ -7,6 +7,7 @@ with fewer panels than FID.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffsensei.evaluation.fid import Features
 from diffsensei.evaluation.results import MetricDefinition
@@ -30,9 +31,9 @@ def gaussian_kernels(generated: Features, true: Features) -> Kernels:
     """The three matrices of the kernel, times `SCALE`, between embeddings (n, d) and (m, d) of any length."""
     x, y = (v / np.linalg.norm(v.astype(np.float64), axis=1, keepdims=True) for v in (generated, true))
 
-    def kernel(a: Features, b: Features) -> Features:
+    def kernel(a: Features, b: Features) -> NDArray[np.float64]:
         # |a - b|^2 = 2 - 2 a.b for unit vectors.
-        return SCALE * np.exp(-(2 - 2 * a @ b.T) / (2 * WIDTH**2))
+        return np.asarray(SCALE * np.exp(-(2 - 2 * a @ b.T) / (2 * WIDTH**2)))
 
     return Kernels(kernel(x, x), kernel(y, y), kernel(x, y))
 

@@ -77,5 +77,9 @@ def rows_at(iou_threshold: float) -> str:
 def dialog_f1_at(iou_threshold: float) -> MetricDefinition:
     """The F1 at one more threshold."""
     return DIALOG_F1.replaced(
-        name=rows_at(iou_threshold), label=f"Dialog F1, IoU {iou_threshold:g}", source="ours", group="variant"
+        name=rows_at(iou_threshold),
+        label=f"Dialog F1, IoU {iou_threshold:g}",
+        definition=f"{DIALOG_F1.definition} {iou_threshold:g}",
+        source="ours",
+        group="variant",
     )

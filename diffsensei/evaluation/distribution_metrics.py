@@ -1,9 +1,9 @@
 """The metrics that compare two sets of panels: one line in `DISTRIBUTION_METRICS` each.
 
 Such a figure has no value per panel. Its interval is never a bootstrap: panels drawn twice make a set look less varied
-than it is and bias every distance between distributions. Intervals are jackknives over pages, exact for the kernel
-distances and over at most `MAX_GROUPS` groups of pages for the Frechet distances, whose every value is a matrix
-decomposition; means over pages are resampled like any mean.
+than it is and bias every distance between distributions. Intervals are jackknives over pages, delete-one-page for the
+kernel distances and infinitesimal for the Frechet distances, whose every value is a matrix decomposition; means over
+pages are resampled like any mean.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from diffsensei.evaluation.cmmd import CMMD, gaussian_kernels
 from diffsensei.evaluation.fd_dino import FD_DINO
-from diffsensei.evaluation.fid import FID, MIN_PANELS, Features, frechet_distance
+from diffsensei.evaluation.fid import FID, Features, frechet_distance, frechet_influences
 from diffsensei.evaluation.fid_first_pool import FID_FIRST_POOL
 from diffsensei.evaluation.fid_infinity import FID_INFINITY, fid_infinity
 from diffsensei.evaluation.fid_pages import FID_PAGES, FID_UNIT_PAGES, SCALE, page_distances, unit_length
@@ -24,15 +24,14 @@ from diffsensei.evaluation.results import MetricDefinition
 from diffsensei.evaluation.statistics import (
     Interval,
     cluster_bootstrap,
+    influence_interval,
     jackknife_interval,
-    page_jackknife,
     ratio_of_sums,
 )
 from diffsensei.evaluation.unbiased_mmd import Kernels, mmd, mmd_without_pages
 from diffsensei.seeding import numpy_stream
 
 Sight = Literal["distribution", "first_pool", "clip", "dino"]
-MAX_GROUPS = 24
 STATISTICS_SEED = 0
 """Resampling is no part of the experiment: its stream is fixed, so equal measurements give equal intervals."""
 
@@ -76,16 +75,13 @@ class DistributionMetric:
 
 
 def _frechet(generated: FeatureSet, true: FeatureSet, sampling: Sampling) -> Estimate:
-    def without(kept: NDArray[np.bool_]) -> float:
-        mine, theirs = generated.features[kept[generated.pages]], true.features[kept[true.pages]]
-        return frechet_distance(mine, theirs) if min(len(mine), len(theirs)) >= MIN_PANELS else float("nan")
-
-    names = [f"{page:06d}" for page in range(sampling.num_pages)]
-    interval = page_jackknife(names, without, confidence=sampling.confidence, floor=0.0, groups=MAX_GROUPS)
-    whole = frechet_distance(generated.features, true.features)
-    grouped = sampling.num_pages > MAX_GROUPS
-    how = f"jackknife over {MAX_GROUPS} groups of pages" if grouped else "delete-one-page jackknife"
-    return Estimate(whole, interval, f"{how} of the first seed, normal")
+    mine, theirs = frechet_influences(generated.features, true.features)
+    by_page = np.zeros(sampling.num_pages)
+    np.add.at(by_page, generated.pages, mine)
+    np.add.at(by_page, true.pages, theirs)
+    value = frechet_distance(generated.features, true.features)
+    interval = influence_interval(value, by_page, confidence=sampling.confidence, floor=0.0)
+    return Estimate(value, interval, "infinitesimal jackknife over pages of the first seed, normal")
 
 
 def _kernel(kernels: Callable[[Features, Features], Kernels]) -> Compute:

@@ -32,12 +32,45 @@ def frechet_distance(generated: Features, true: Features) -> float:
     return max(float(mean_gap @ mean_gap + np.sum(a * a) + np.sum(b * b) - 2 * cross), 0.0)
 
 
+def frechet_influences(generated: Features, true: Features) -> tuple[Features, Features]:
+    """How the distance moves, to first order, as each row of (n, d) and (m, d) weighs more: (n,) and (m,).
+
+    A row's weight w changes |mu_1 - mu_2|^2 by 2 (mu_1 - mu_2).a / n and a trace by |a|^2, and the nuclear norm of
+    A B' = U s V' by the row's share sum_k s_k U_ik^2 / 2 (of true rows, V): one decomposition gives every row's, where
+    leaving pages out one by one would take as many. Sums over pages make an infinitesimal jackknife (Efron 1982).
+    """
+    gap = generated.astype(np.float64).mean(0) - true.astype(np.float64).mean(0)
+    (a, left), (b, right) = _with_rotation(generated), _with_rotation(true)
+    u, s, v = np.linalg.svd(a @ b.T, full_matrices=False)
+
+    def influences(root: Features, rotation: Features | None, vectors: Features, step: Features) -> Features:
+        if rotation is not None:
+            root, vectors = rotation @ root, rotation @ vectors
+        own = np.sum(root * root, axis=1) - vectors**2 @ s
+        return np.asarray(2 * np.sqrt(len(root) - 1) / len(root) * (root @ step) + own - own.mean())
+
+    return influences(a, left, u, gap), influences(b, right, v.T, -gap)
+
+
+def _with_rotation(features: Features) -> tuple[Features, Features | None]:
+    """A matrix R as `_root_covariance`'s, and Q with Q R = the centred rows where R is not those itself."""
+    root = _centred(features)
+    if len(root) <= root.shape[1]:
+        return root, None
+    rotation, root = np.linalg.qr(root)
+    return root, rotation
+
+
 def _root_covariance(features: Features) -> Features:
     """A matrix R with R'R = the covariance of ``features``, with at most d rows."""
-    features = features.astype(np.float64)
-    if len(features) < MIN_PANELS:
-        raise ValueError(f"a Frechet distance needs at least {MIN_PANELS} panels per set, got {len(features)}")
-    centred = (features - features.mean(0)) / np.sqrt(len(features) - 1)
+    centred = _centred(features)
     if len(centred) <= centred.shape[1]:
         return centred
     return np.asarray(np.linalg.qr(centred, mode="r"))
+
+
+def _centred(features: Features) -> Features:
+    features = features.astype(np.float64)
+    if len(features) < MIN_PANELS:
+        raise ValueError(f"a Frechet distance needs at least {MIN_PANELS} panels per set, got {len(features)}")
+    return (features - features.mean(0)) / np.sqrt(len(features) - 1)

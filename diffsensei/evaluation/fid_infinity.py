@@ -13,7 +13,7 @@ from diffsensei.evaluation.fid import MIN_PANELS, Features, frechet_distance
 from diffsensei.evaluation.results import MetricDefinition
 
 SHARES = (0.35, 0.5, 0.65, 0.8, 1.0)
-DRAWS = 4
+DRAWS = 2
 FID_INFINITY = MetricDefinition(
     name="fid_infinity",
     label="FID at infinity",

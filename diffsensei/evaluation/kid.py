@@ -4,6 +4,9 @@ Unlike FID its expectation does not depend on the number of panels. The full U-s
 to 1000 without replacement, which at fewer panels than that are all the same subset.
 """
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diffsensei.evaluation.fid import Features
 from diffsensei.evaluation.results import MetricDefinition
 from diffsensei.evaluation.unbiased_mmd import Kernels, mmd
@@ -21,8 +24,8 @@ KID = MetricDefinition(
 def cubic_kernels(generated: Features, true: Features) -> Kernels:
     """The three matrices of (x.y / d + 1)^3 between feature sets (n, d) and (m, d)."""
 
-    def kernel(a: Features, b: Features) -> Features:
-        return (a.astype(float) @ b.astype(float).T / a.shape[1] + 1) ** 3
+    def kernel(a: Features, b: Features) -> NDArray[np.float64]:
+        return np.asarray((a.astype(np.float64) @ b.astype(np.float64).T / a.shape[1] + 1) ** 3)
 
     return Kernels(kernel(generated, generated), kernel(true, true), kernel(generated, true))
 

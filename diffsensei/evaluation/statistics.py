@@ -2,7 +2,7 @@
 
 Every metric that is a mean or an F1 is a function of sums: (sum of values, count), or (tp, fp, fn). So one page is
 one row of sums, a resample is a vector of page counts, and 2000 resamples are one matrix product. FID is no such
-function: its interval is a delete-one-page jackknife, because drawing pages twice makes a set look less varied than
+function: its interval is a jackknife, because drawing pages twice makes a set look less varied than
 it is and biases every Frechet distance.
 Sources: Efron & Tibshirani 1993, chapters 11 (jackknife) and 13 (percentile interval); Good 2005 (permutation);
 Holm 1979.
@@ -116,34 +116,23 @@ def mean_f1_of_counts(sums: Floats) -> Floats:
 
 
 def jackknife_interval(value: float, left_out: Floats, *, confidence: float, floor: float | None) -> Interval:
-    """Normal interval around ``value`` from the figures (G,) that came of leaving out each group once."""
+    """Normal interval around ``value`` from the figures (P,) that came of leaving out each page once.
+
+    The lower end is cut at ``floor``. Fewer than three pages, or one that could not be left out: no interval.
+    """
     if len(left_out) < 3 or not np.all(np.isfinite(left_out)):
         return Interval(None, None)
-    spread = np.sqrt((len(left_out) - 1) / len(left_out) * np.sum((left_out - left_out.mean()) ** 2))
-    half = float(norm.ppf(0.5 + confidence / 2) * spread)
-    return Interval(value - half if floor is None else max(value - half, floor), value + half)
+    return _normal(value, left_out * (len(left_out) - 1), confidence, floor)
 
 
-def page_jackknife(
-    pages: Sequence[str],
-    estimate: Callable[[NDArray[np.bool_]], float],
-    *,
-    confidence: float,
-    floor: float | None,
-    groups: int | None = None,
-) -> Interval:
-    """Normal interval around ``estimate(all rows)`` from leaving out one page at a time, or one of ``groups`` of pages.
+def influence_interval(value: float, influences: Floats, *, confidence: float, floor: float | None) -> Interval:
+    """Normal interval around ``value`` from the influences (P,) of the pages on it: the infinitesimal jackknife.
 
-    ``estimate`` is given a mask over rows. The lower end is cut at ``floor``. Fewer than three pages: no interval.
-    Groups (pages dealt out in turn) bound the cost where there are more pages than that.
+    The lower end is cut at ``floor``. Fewer than three pages: no interval.
     """
-    unique, numbers = np.unique(np.asarray(pages, dtype=object).astype(str), return_inverse=True)
-    if len(unique) < 3:
+    if len(influences) < 3:
         return Interval(None, None)
-    num_groups = min(groups or len(unique), len(unique))
-    value = estimate(np.ones(len(numbers), dtype=bool))
-    left_out = np.array([estimate(numbers % num_groups != group) for group in range(num_groups)])
-    return jackknife_interval(value, left_out, confidence=confidence, floor=floor)
+    return _normal(value, influences * len(influences), confidence, floor)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -155,6 +144,12 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         highest = max(highest, min(1.0, (len(known) - rank) * p))
         corrected[index] = highest
     return corrected
+
+
+def _normal(value: float, page_values: Floats, confidence: float, floor: float | None) -> Interval:
+    """Around ``value`` as the mean of one value per page (P,): what a jackknife makes of any figure."""
+    half = float(norm.ppf(0.5 + confidence / 2) * page_values.std(ddof=1) / np.sqrt(len(page_values)))
+    return Interval(value - half if floor is None else max(value - half, floor), value + half)
 
 
 def _page_counts(num_pages: int, resamples: int, rng: np.random.Generator) -> Floats:

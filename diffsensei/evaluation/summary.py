@@ -53,7 +53,7 @@ def summarise(
 
     ``benchmark`` is the benchmark's digest (`benchmark_digest`).
     """
-    metrics = sorted(
+    metrics: list[DistributionMetric | ItemMetric] = sorted(
         (*DISTRIBUTION_METRICS, *item_metrics(evaluation)), key=lambda metric: GROUPS.index(metric.definition.group)
     )
     definitions = [_described(metric, judges, evaluation, benchmark) for metric in metrics]

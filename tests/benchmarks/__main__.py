@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import answers, dialogs, formats, loading, look_alikes, loops, masks, politeness, workers
+from tests.benchmarks import formats, politeness, scoring, workers
+from tests.benchmarks.cases import MODULES
 from tests.benchmarks.interleaved import measure
 
 REPEATS = 7
@@ -21,7 +22,7 @@ def main() -> None:
     table = Table(title=f"One thread of the CPU, medians of {REPEATS} interleaved repeats, processor time")
     for heading in ("what", "plain, ms", "ours, ms", "times faster", "quartiles", "goal"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
-    for module in (masks, dialogs, answers, loops, look_alikes, loading):
+    for module in MODULES:
         for case in module.cases():
             ratio = measure(case, REPEATS)
             table.add_row(
@@ -36,6 +37,8 @@ def main() -> None:
     console.print(table)
     for line in politeness.table():
         console.print(line)
+    seconds = scoring.run_seconds()
+    console.print(f"Scoring {scoring.PANELS} panels by 7 sets from their features: {seconds:.1f} s")
 
 
 if __name__ == "__main__":

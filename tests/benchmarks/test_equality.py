@@ -2,15 +2,19 @@
 
 import pytest
 
-from tests.benchmarks import answers, dialogs, loading, look_alikes, loops, masks
+from tests.benchmarks.cases import MODULES
 from tests.benchmarks.interleaved import Case, measure
 
-CASES = [case for module in (masks, dialogs, answers, loops, look_alikes, loading) for case in module.cases()]
+CASES = [case for module in MODULES for case in module.cases()]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_both_sides_are_equal(case: Case) -> None:
     case.check()
+
+
+def test_scoring_from_features_gives_the_mean_of_the_features_themselves() -> None:
+    scoring.check_run(*scoring.small_run())
 
 
 def test_a_benchmark_whose_sides_differ_measures_nothing() -> None:

@@ -3,6 +3,7 @@ from pydantic import ValidationError
 
 from diffsensei.config import PAPER_SOURCES, PRESETS, ConfigError, config_digest, flatten, load_preset
 from diffsensei.config.experiment import ExperimentConfig
+from diffsensei.config.presets import JUDGE_PROFILES
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -75,3 +76,11 @@ def test_values_are_frozen_and_closed():
         config.seed = 1
     with pytest.raises(ValidationError):
         config.replaced(typo=1)
+
+
+def test_judge_profiles_differ_in_what_of_a_panel_is_seen():
+    paper, ours = JUDGE_PROFILES["paper"], JUDGE_PROFILES["ours"]
+    assert load_preset("paper").evaluation.judges == paper
+    assert (paper.fit, ours.fit) == ("processor", "pad")
+    assert paper == ours.replaced(fit="processor")
+    assert len((paper.clip, *paper.further_clip)) == 2

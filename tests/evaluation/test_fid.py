@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import diffsensei.models.torchvision_schemas  # noqa: F401
-from diffsensei.evaluation.fid import frechet_distance
+from diffsensei.evaluation.fid import frechet_distance, frechet_influences
 
 
 def _clean_fid(a: np.ndarray, b: np.ndarray) -> float:
@@ -50,3 +50,35 @@ def test_order_of_panels_does_not_matter():
 def test_one_panel_is_not_enough():
     with pytest.raises(ValueError, match="at least 2 panels"):
         frechet_distance(np.ones((1, 4)), np.ones((5, 4)))
+
+
+@pytest.mark.parametrize(("n", "m", "dimensions"), [(40, 50, 6), (20, 24, 48)])
+def test_influences_are_the_derivative_by_a_rows_weight(n, m, dimensions):
+    """A row drawn a hundred times instead of 99 in a set of copies: a weight of a hundredth more."""
+    rng = np.random.default_rng(n)
+    a, b = rng.normal(size=(n, dimensions)), rng.normal(0.4, 1.5, size=(m, dimensions))
+    of_a, of_b = frechet_influences(a, b)
+    assert of_a.sum() == pytest.approx(0, abs=1e-9)
+    assert of_b.sum() == pytest.approx(0, abs=1e-9)
+
+    def weighed(rows, weights):
+        mean = weights @ rows / weights.sum()
+        return mean, (rows - mean) * np.sqrt(weights / weights.sum() * len(rows) / (len(rows) - 1))[:, None]
+
+    def distance(weights_a, weights_b):
+        (mean_a, root_a), (mean_b, root_b) = weighed(a, weights_a), weighed(b, weights_b)
+        cross = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
+        return np.sum((mean_a - mean_b) ** 2) + np.sum(root_a**2) + np.sum(root_b**2) - 2 * cross
+
+    for row in (0, 7):
+        for found, size, place in ((of_a, n, 0), (of_b, m, 1)):
+            step = 1e-5 * np.eye(size)[row]
+            ones = [np.ones(n), np.ones(m)]
+            up, down = list(ones), list(ones)
+            up[place], down[place] = ones[place] + step, ones[place] - step
+            assert (distance(*up) - distance(*down)) / 2e-5 == pytest.approx(found[row], rel=1e-4, abs=1e-7)
+
+
+def test_influences_of_a_set_on_its_distance_from_itself_are_none():
+    features = np.random.default_rng(9).normal(size=(30, 8))
+    assert np.abs(np.concatenate(frechet_influences(features, features))).max() < 1e-9

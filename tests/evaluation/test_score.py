@@ -185,6 +185,10 @@ def test_magi_judges_dialogs_where_its_weights_are(evaluation, benchmark, genera
     paper = evaluation.replaced(judges=evaluation.judges.replaced(dialog_detector=str(magi)), detection_threshold=0.25)
     summary, items = _score(paper, benchmark, generated, tmp_path)
     assert summary.result("diffsensei", "dialog_f1").state == "computed"
+    for metric, total in (("layout_iou", 8), ("character_count", 12)):
+        result = summary.result("diffsensei", metric)
+        assert (result.state, result.n_used) == ("computed", total)
+        assert result.value == summary.result("ground_truth", metric).value
     rows = items[items["metric"] == "dialog_f1"]
     assert rows["fp"].sum() > 0
     same = rows[rows["method"].isin(["diffsensei", "ground_truth"])].groupby("panel_id")[["tp", "fp", "fn"]].nunique()

@@ -6,8 +6,9 @@ from diffsensei.evaluation.statistics import (
     cluster_bootstrap,
     f1_of_counts,
     holm,
+    influence_interval,
+    jackknife_interval,
     mean_f1_of_counts,
-    page_jackknife,
     paired_bootstrap,
     paired_effect_size,
     paired_swap_test,
@@ -68,17 +69,23 @@ def test_f1_is_re_aggregated_inside_each_resample():
 
 def test_one_page_has_no_interval():
     assert cluster_bootstrap(np.ones((1, 2)), ratio_of_sums, resamples=10, confidence=0.9, rng=_rng()).low is None
-    assert page_jackknife(["a", "a", "b"], lambda mask: 1.0, confidence=0.9, floor=0.0).low is None
+    assert jackknife_interval(1.0, np.ones(2), confidence=0.9, floor=0.0).low is None
+    assert influence_interval(1.0, np.ones(2), confidence=0.9, floor=0.0).low is None
 
 
-def test_jackknife_of_a_mean_is_its_standard_error():
+def test_jackknives_of_a_mean_are_its_standard_error():
     values = _rng(3).normal(size=50)
-    interval = page_jackknife(
-        [f"page{i:02d}" for i in range(50)], lambda mask: float(values[mask].mean()), confidence=0.95, floor=None
-    )
     half = 1.959964 * values.std(ddof=1) / np.sqrt(50)
-    assert interval.low == pytest.approx(values.mean() - half, rel=1e-6)
-    assert interval.high == pytest.approx(values.mean() + half, rel=1e-6)
+    left_out = np.array([np.delete(values, page).mean() for page in range(50)])
+    influences = (values - values.mean()) / 50
+    for interval in (
+        jackknife_interval(values.mean(), left_out, confidence=0.95, floor=None),
+        influence_interval(values.mean(), influences, confidence=0.95, floor=None),
+    ):
+        assert interval.low == pytest.approx(values.mean() - half, rel=1e-6)
+        assert interval.high == pytest.approx(values.mean() + half, rel=1e-6)
+    assert jackknife_interval(values.mean(), left_out, confidence=0.95, floor=1.0).low == 1.0
+    assert jackknife_interval(1.0, np.array([1.0, np.nan, 2.0]), confidence=0.95, floor=None).low is None
 
 
 def test_swap_test_of_identical_methods_is_one_and_of_a_clear_gap_is_small():
@@ -156,13 +163,3 @@ def test_effect_size_by_hand():
 
 def test_mean_f1_over_thresholds():
     assert mean_f1_of_counts(np.array([1.0, 0, 0, 0, 1, 1])) == pytest.approx(0.5)
-
-
-def test_groups_of_pages_in_the_jackknife():
-    """60 pages in 20 groups of 3: of a mean, the standard error of the group means."""
-    values = _rng(9).normal(size=60)
-    pages = [f"page{i:02d}" for i in range(60)]
-    interval = page_jackknife(pages, lambda mask: float(values[mask].mean()), confidence=0.95, floor=None, groups=20)
-    groups = values.reshape(3, 20).mean(0)
-    half = 1.959964 * groups.std(ddof=1) / np.sqrt(20)
-    assert interval.high - values.mean() == pytest.approx(half, rel=1e-6)

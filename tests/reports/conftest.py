@@ -29,8 +29,9 @@ FIGURES = {
     "dino_c": (1.0, 0.351, 0.398, 0.583, 0.607),
     "dino_c_source": (0.688, 0.344, 0.381, 0.612, 0.596),
     "dialog_f1": (0.981, 0.104, 0.071, 0.823, 0.836),
+    "layout_iou": (0.931, 0.204, 0.171, 0.623, 0.636),
 }
-LABELS = ("FID", "KID", "CLIP", "DINO-I", "DINO-C", "DINO-C (source)", "Dialog F1")
+LABELS = ("FID", "KID", "CLIP", "DINO-I", "DINO-C", "DINO-C (source)", "Dialog F1", "Layout IoU")
 WIDTHS = {"fid": 0.9, "kid": 0.05, "clip": 0.011, "dino_i": 0.03, "dino_c": 0.035, "dino_c_source": 0.03}
 
 
@@ -165,6 +166,7 @@ def _score(folder, rng, panels):
             unit="cosine, -1 to 1",
             higher_is_better=name not in ("fid", "kid"),
             source="paper, section 5.1",
+            group="manga" if name == "layout_iou" else "headline",
         )
         for name, label in zip(FIGURES, LABELS, strict=True)
     )

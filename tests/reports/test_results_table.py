@@ -122,3 +122,24 @@ def test_a_difference_counts_only_with_both_interval_and_test():
     assert verdict(0.1, 0.05, 0.15, 0.2) == "undecided"
     assert verdict(0.1, -0.05, 0.25, 0.01) == "undecided"
     assert verdict(0.1, None, None, None) == "undecided"
+
+
+def test_other_groups_stand_in_tables_of_their_own_with_their_states():
+    summary = _summary({"ground_truth": (0.9, 0.8, 1.0), "a": (0.5, 0.4, 0.6), "b": (0.2, 0.1, 0.3)})
+    metric, results = summary.metrics[0], summary.results
+    layout = metric.replaced(name="layout_iou", label="Layout IoU", group="manga")
+    needs = "not computed: needs a detector of characters: set evaluation.judges.dialog_detector to Magi's weights"
+    more = [
+        result.replaced(metric="layout_iou", state=needs, value=None, low=None, high=None)
+        if result.method == "a"
+        else result.replaced(metric="layout_iou", seed_sd=0.125, by_seed={"0": 0.1, "1": 0.2})
+        for result in results
+    ]
+    table = results_table(summary.replaced(metrics=(metric, layout), results=(*results, *more)))
+    assert [shown.name for shown in table.metrics] == ["clip"]
+    assert [chart.name for chart, _ in table.charts] == ["clip"]
+    (further,) = table.further
+    assert (further.title, [shown.name for shown in further.metrics]) == ("What matters for manga", ["layout_iou"])
+    cells = {info.name: cells[0] for info, cells in further.rows}
+    assert cells["a"].state == needs
+    assert "sd between seeds 0.125" in cells["b"].hint

@@ -1,0 +1,8 @@
+"""The modules whose comparisons are ratios of two ways to compute the same."""
+
+from types import ModuleType
+
+from tests.benchmarks import answers, dialogs, loading, look_alikes, loops, masks, scoring
+
+MODULES: tuple[ModuleType, ...] = (masks, dialogs, answers, loops, look_alikes, loading, scoring)
+"""Each has ``cases()``."""
