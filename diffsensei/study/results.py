@@ -18,20 +18,20 @@ ASPECTS = (
     Aspect(
         name="text_image_alignment",
         label="Text-image alignment",
-        question="Which page shows better what the descriptions say?",
+        question="Which page shows best what the descriptions say?",
     ),
     Aspect(
         name="style_consistency",
         label="Style consistency",
-        question="On which page do the panels look more as if one artist drew them?",
+        question="On which page do the panels look most as if one artist drew them?",
     ),
     Aspect(
         name="character_consistency",
         label="Character consistency",
-        question="On which page do the characters look more like the given ones, in every panel?",
+        question="On which page do the characters look most like the given ones, in every panel?",
     ),
-    Aspect(name="image_quality", label="Image quality", question="Which page is drawn better?"),
-    Aspect(name="overall", label="Overall preference", question="Which page do you prefer, all in all?"),
+    Aspect(name="image_quality", label="Image quality", question="Which page is drawn best?"),
+    Aspect(name="overall", label="Overall preference", question="Which page do you like best, all in all?"),
 )
 """The paper's five, section 5.1; the wording is ours, the paper gives none. Overall comes last."""
 
