@@ -76,7 +76,8 @@ class StrengthRow(Config):
 
 
 class ContrastRow(Config):
-    """Log strength of ``method`` minus that of ``other``: +0.41 is a preference of 60 to 40 among decided votes."""
+    """Log strength of ``method`` minus that of ``other``: +0.41 is a preference of 60 to 40, an undecided vote
+    counting half for each."""
 
     aspect: str
     method: str

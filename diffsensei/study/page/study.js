@@ -183,7 +183,7 @@ function question(aspect, number) {
   });
   return element("fieldset", {}, [
     element("legend", { textContent: `${number + 1}. ${aspect.question}` }),
-    element("div", { className: "row" }, labels),
+    element("div", { className: choices.length > 3 ? "row many" : "row" }, labels),
   ]);
 }
 
@@ -322,7 +322,8 @@ $("start").addEventListener("click", next);
       + "All pages of a set tell the same.",
     "If you see no difference, say so. An answer is final once it is saved.",
     source.how(),
-    `Press a page to enlarge it. Keys: 1${most > 2 ? ` to ${most}` : ", 2"} choose a page, 0 is no difference, Enter saves.`,
+    "Press a page to enlarge it." + (matchMedia("(hover: hover)").matches
+      ? ` Keys: 1${most > 2 ? ` to ${most}` : ", 2"} choose a page, 0 is no difference, Enter saves.` : ""),
   ].map((text) => element("li", { textContent: text })));
   if (answered.size) $("start").textContent = "Go on where I stopped";
   progress();
