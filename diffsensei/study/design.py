@@ -42,7 +42,7 @@ def plan_trials(
     """
     if len(methods) < 2 or len(set(methods)) < len(methods):
         raise ValueError(f"expected at least two different methods, got {', '.join(methods) or 'none'}")
-    sets = [tuple(methods)] if config.form == "best_of_all" else list(combinations(methods, 2))
+    sets: list[tuple[str, ...]] = [tuple(methods)] if config.form == "best_of_all" else [*combinations(methods, 2)]
     possible = len(sets) * len(set(pages))
     if possible < config.items_per_rater:
         raise ValueError(

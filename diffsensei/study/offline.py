@@ -31,7 +31,9 @@ def write_offline_packets(*, study: Path, output: Path) -> list[Path]:
     for rater in key.raters:
         packet = packets.get(rater.packet)
         if packet is None or packet_digest(packet) != rater.digest:
-            raise ValueError(f"{study}/packets/{rater.packet}: not the packet that was prepared; prepare the study again")
+            raise ValueError(
+                f"{study}/packets/{rater.packet}: not the packet that was prepared; prepare the study again"
+            )
         path = output / f"{rater.rater}.html"
         path.write_text(offline_page(packet, study / "packets" / rater.packet / "images", tokens[rater.packet]))
         written.append(path)

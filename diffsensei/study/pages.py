@@ -23,7 +23,7 @@ RUIN_CELLS = 6
 
 
 def page_frame(sizes: Sequence[tuple[int, int]], width: int) -> StoryPage:
-    """The frame of a page ``width`` pixels wide for panels of (height, width) ``sizes``, in reading order from the right.
+    """The frame of a page ``width`` pixels wide for panels of (height, width) ``sizes``, read from right to left.
 
     Raises ValueError where the panels would make it higher than any page can be.
     """
@@ -52,7 +52,7 @@ def page_frame(sizes: Sequence[tuple[int, int]], width: int) -> StoryPage:
 
 
 def compose(frame: StoryPage, images: Sequence[Image.Image]) -> Image.Image:
-    """``images`` (one per panel, in reading order) in ``frame``, grey. Nothing is lettered: no method was given text."""
+    """``images`` (one per panel, in reading order) in ``frame``, grey; unlettered, as no method was given text."""
     sheet, _ = compose_page(frame, [image.convert("L") for image in images])
     return sheet
 

@@ -117,9 +117,9 @@ def krippendorff_alpha(counts: Floats) -> Floats:
     sizes = counts.sum(axis=-1)
     counts = np.where((sizes >= 2)[..., None], counts, 0.0)
     sizes = counts.sum(axis=-1)
-    within = np.divide(
-        sizes**2 - (counts**2).sum(axis=-1), sizes - 1, out=np.zeros_like(sizes), where=sizes >= 2
-    ).sum(axis=-1)
+    within = np.divide(sizes**2 - (counts**2).sum(axis=-1), sizes - 1, out=np.zeros_like(sizes), where=sizes >= 2).sum(
+        axis=-1
+    )
     return _alpha(within, counts.sum(axis=-2))
 
 
@@ -155,7 +155,7 @@ def pair_cells(items: Sequence[Ballot], methods: Sequence[str], aspect: str) -> 
 
 def _fit(sums: Floats, methods: Sequence[str]) -> Floats:
     """Centred log strengths (M) from (P * 3) counts."""
-    table = sums.reshape(-1, 3) + [PRIOR_WINS, PRIOR_WINS, 0.0]
+    table = sums.reshape(-1, 3) + np.array([PRIOR_WINS, PRIOR_WINS, 0.0])
     pairs = list(combinations(range(len(methods)), 2))
     outcomes = (evalica.Winner.X, evalica.Winner.Y, evalica.Winner.Draw)
     result = evalica.bradley_terry(

@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import answers, dialogs, loops, masks
+from tests.benchmarks import answers, dialogs, loops, masks, votes
 from tests.benchmarks.interleaved import measure
 
 REPEATS = 7
@@ -30,6 +30,7 @@ def main() -> None:
                 f"{case.goal:.0f}" if case.goal else "",
             )
     Console(width=120).print(table)
+    print(votes.measured())
 
 
 if __name__ == "__main__":

@@ -24,7 +24,16 @@ def study_config() -> StudyConfig:
 
 @pytest.fixture(scope="session")
 def benchmark_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("benchmark")
+    return draw_benchmark(tmp_path_factory.mktemp("benchmark"))
+
+
+@pytest.fixture(scope="session")
+def drawings(benchmark_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return draw_methods(benchmark_folder, tmp_path_factory.mktemp("drawings"))
+
+
+def draw_benchmark(folder: Path) -> Path:
+    """A benchmark of five pages of four panels and one of one, in the empty ``folder``."""
     rng = np.random.default_rng(0)
     (folder / "truth").mkdir()
     (folder / "references").mkdir()
@@ -56,9 +65,8 @@ def benchmark_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def drawings(benchmark_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    base = tmp_path_factory.mktemp("drawings")
+def draw_methods(benchmark_folder: Path, base: Path) -> dict[str, Path]:
+    """The folder of each method's panel images, in ``base``."""
     folders = {}
     for number, method in enumerate(METHODS):
         folders[method] = base / str(number)

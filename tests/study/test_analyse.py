@@ -30,9 +30,7 @@ def answer_all(study: Path, key: StudyKey, careless: int = -1) -> None:
             for trial in rater.trials:
                 wanted = "ruin" if number == careless else "truth"
                 best = next((i for i, m in enumerate(trial.methods) if m in (METHODS[0], wanted)), None)
-                vote = Vote(
-                    trial=trial.trial, choices={aspect.name: best for aspect in key.aspects}, duration_ms=9000
-                )
+                vote = Vote(trial=trial.trial, choices={aspect.name: best for aspect in key.aspects}, duration_ms=9000)
                 stored = StoredVote(packet=rater.packet, vote=vote, source="file", received=datetime.now(UTC))
                 ledger.append([stored])
 

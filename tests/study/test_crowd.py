@@ -14,7 +14,7 @@ from diffsensei.study.prepare import prepare_study
 from tests.study.crowd import Crowd, served, vote_all
 
 pytestmark = pytest.mark.slow
-RATERS, KILLS = 200, 6
+RATERS, SETS, KILLS = 200, 2, 5
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def large(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     output = tmp_path_factory.mktemp("large") / "study"
-    config = study_config.replaced(num_raters=RATERS, items_per_rater=2, checks_per_rater=1)
+    config = study_config.replaced(num_raters=RATERS, items_per_rater=SETS, checks_per_rater=0, repeats_per_rater=0)
     prepare_study(study=config, seed=0, benchmark=benchmark_folder, drawings=drawings, output=output)
     return output
 
@@ -36,7 +36,7 @@ def test_two_hundred_raters_lose_nothing(large: Path, tmp_path: Path) -> None:
     with served(study) as (address, _):
         asyncio.run(vote_all(address, study, crowd))
     assert crowd.refused == []
-    assert len(crowd.acknowledged) == sum(len(rater.trials) for rater in read_key(study).raters) == RATERS * 4
+    assert len(crowd.acknowledged) == sum(len(rater.trials) for rater in read_key(study).raters) == RATERS * SETS
     assert _kept(study) == _told(crowd)
 
 
@@ -45,13 +45,13 @@ def test_votes_outlive_a_killed_server(large: Path, tmp_path: Path) -> None:
     crowd, moments = Crowd(), random.Random(0)
     for _ in range(KILLS):
         with served(study) as (address, process):
-            asyncio.run(vote_all(address, study, crowd, kill=(process, moments.uniform(0, 0.25))))
+            asyncio.run(vote_all(address, study, crowd, kill=(process, moments.uniform(0, 0.3))))
         assert _told(crowd) <= _kept(study)
-    assert 0 < len(crowd.acknowledged) < RATERS * 4, "killed in the middle of it"
+    assert 0 < len(crowd.acknowledged) < RATERS * SETS, "killed in the middle of it"
     with served(study) as (address, _):
         asyncio.run(vote_all(address, study, crowd))
     assert crowd.refused == []
-    assert len(read_votes(study)) == RATERS * 4
+    assert len(read_votes(study)) == RATERS * SETS
     assert _told(crowd) <= _kept(study)
 
 

@@ -50,7 +50,7 @@ def test_balance(form: str, num_methods: int, num_pages: int, raters: int, items
     config = BASE.replaced(form=form, num_raters=raters, items_per_rater=items, raters_per_item=overlap)
     sets = 1 if form == "best_of_all" else num_methods * (num_methods - 1) // 2
     if sets * num_pages < items:
-        with pytest.raises(ValueError, match="lower study.items_per_rater"):
+        with pytest.raises(ValueError, match=r"lower study\.items_per_rater"):
             plan_trials(config, methods, pages, seed)
         return
     planned = plan_trials(config, methods, pages, seed)

@@ -42,7 +42,10 @@ def test_votes_come_in_once(study: Path, answers: dict[str, Any], tmp_path: Path
     changed["votes"][5]["choices"]["overall"] = 1
     whole.write_text(json.dumps(changed))
     (report,) = import_votes(study=study, files=[whole])
-    assert report.refused == f"trial {answers['votes'][5]['trial']}: was answered before, and otherwise; an answer is final"
+    assert (
+        report.refused
+        == f"trial {answers['votes'][5]['trial']}: was answered before, and otherwise; an answer is final"
+    )
     assert len(read_votes(study)) == 6
 
 
@@ -56,7 +59,10 @@ def test_votes_come_in_once(study: Path, answers: dict[str, Any], tmp_path: Path
         ({"signature": "0" * 48}, "not that of this packet's rater"),
         ({"digest": "0" * 64}, "not the one that was prepared"),
         ({"votes": [{"trial": "0" * 24, "choices": CHOICES, "duration_ms": 1}]}, "no such set"),
-        ({"votes": [{"trial": "0" * 24, "choices": CHOICES, "duration_ms": 1}] * 1001}, "votes: Tuple should have at most 1000 items"),
+        (
+            {"votes": [{"trial": "0" * 24, "choices": CHOICES, "duration_ms": 1}] * 1001},
+            "votes: Tuple should have at most 1000 items",
+        ),
         ({"note": "=HYPERLINK()"}, "note: Extra inputs are not permitted"),
     ],
 )
@@ -71,7 +77,9 @@ def test_a_file_that_is_not_right_changes_nothing(
     assert read_votes(study) == []
 
 
-def test_a_trial_twice_in_one_file_and_files_that_are_none(study: Path, answers: dict[str, Any], tmp_path: Path) -> None:
+def test_a_trial_twice_in_one_file_and_files_that_are_none(
+    study: Path, answers: dict[str, Any], tmp_path: Path
+) -> None:
     twice, huge, text = tmp_path / "twice", tmp_path / "huge", tmp_path / "text"
     twice.write_text(json.dumps(answers | {"votes": [answers["votes"][0]] * 2}))
     huge.write_bytes(b" " * (MAX_FILE_BYTES + 1))

@@ -95,7 +95,10 @@ def test_the_rule_leaves_out_who_fails_or_hurries_and_no_other() -> None:
         ballot("steady", "p", ("a", "b"), 0),
         ballot("steady", "p", ("b", "a"), 1, "repeat"),
     ]
-    rows = {row.rater: row for row in rater_rows(ballots, dict.fromkeys(("careless", "once", "hasty", "steady", "idle"), 9), BASE)}
+    rows = {
+        row.rater: row
+        for row in rater_rows(ballots, dict.fromkeys(("careless", "once", "hasty", "steady", "idle"), 9), BASE)
+    }
     assert rows["careless"].excluded == "failed 2 of 2 attention checks"
     assert rows["hasty"].excluded == "median time 2.9 s per set"
     assert [rows[name].excluded for name in ("once", "steady", "idle")] == ["", "", ""]
@@ -127,5 +130,5 @@ def test_equal_methods_are_rarely_told_apart_and_more_raters_tell_more() -> None
     )
     assert full.rows[0].told_apart <= 0.15
     assert full.rows[1].told_apart > fewer.rows[0].told_apart
-    with pytest.raises(ValueError, match="above 0.5"):
+    with pytest.raises(ValueError, match=r"above 0\.5"):
         simulate_power(BASE, num_methods=2, num_pages=40, preferences=(0.5,), studies=1, seed=0)

@@ -77,7 +77,10 @@ def test_seed_and_secret_decide_everything(
     other = again("other", None)
     assert not set(other) & {name for name in contents(prepared) if name.endswith(".png")}
     plans = [
-        [[(t["kind"], t["page_id"], t["methods"]) for t in r["trials"]] for r in json.loads(c["key/key.json"])["raters"]]
+        [
+            [(t["kind"], t["page_id"], t["methods"]) for t in r["trials"]]
+            for r in json.loads(c["key/key.json"])["raters"]
+        ]
         for c in (other, contents(prepared))
     ]
     assert plans[0] == plans[1], "the plan follows from the seed alone"
