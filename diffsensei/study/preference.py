@@ -2,11 +2,11 @@
 
 Votes of one rater hang together, and so do votes on one page. Intervals therefore come from drawing raters and pages
 anew, both with replacement: a vote counts as often as its rater times its page was drawn (Owen 2007, the pigeonhole
-bootstrap; it errs on the wide side). Strengths are those of Bradley & Terry 1952, "no difference" half a win for each,
-fitted as Newman 2023 does (evalica). His model of ties is not used: with few or no ties evalica 0.4.2's iteration for
-it does not converge and returns equal strengths. Of a set of many, the chosen method has beaten each other; when all
-sets show all methods this gives the maximum-likelihood strengths of Luce's choice model. Agreement is Krippendorff's
-alpha (2018), nominal.
+bootstrap; it errs on the wide side). Strengths are those of
+Bradley & Terry 1952, "no difference" half a win for each, fitted as Newman 2023 does (evalica). His model of ties is not
+used: with few or no ties evalica 0.4.2's iteration for it, which moves all strengths at once, does not converge and
+returns equal ones. Of a set of many, the chosen method has beaten each other; when all sets show all methods this gives
+the maximum-likelihood strengths of Luce's choice model. Agreement is Krippendorff's alpha (2018), nominal.
 """
 
 from collections.abc import Sequence
@@ -36,6 +36,7 @@ Floats = NDArray[np.float64]
 PRIOR_WINS = 0.1
 """Of every method over every other, added to the votes: keeps a method finite that never won."""
 FIT_LIMIT = 1000
+TOLERANCE = 1e-6
 OVERALL = "overall"
 
 
@@ -87,8 +88,32 @@ def strength_draws(cells: Floats, methods: Sequence[str], weights: Floats) -> tu
     """
     flat = cells.reshape(len(cells), -1)
     fitted = _fit(flat.sum(axis=0), methods)
-    drawn = np.array([_fit(sums, methods) for sums in weights @ flat]).reshape(len(weights), len(methods))
-    return fitted, drawn
+    return fitted, fit_many(weights @ flat, len(methods))
+
+
+def fit_many(sums: Floats, num_methods: int) -> Floats:
+    """Centred log strengths (B, M) from (B, P * 3) counts: Newman's iteration for all resamples at once.
+
+    The same as evalica's, which takes one table at a time, and some twenty times faster on hundreds of small ones.
+    """
+    one, other = np.triu_indices(num_methods, 1)
+    table = sums.reshape(len(sums), len(one), 3)
+    beaten = np.zeros((len(sums), num_methods, num_methods))
+    beaten[:, one, other] = table[..., 0] + table[..., 2] / 2 + PRIOR_WINS
+    beaten[:, other, one] = table[..., 1] + table[..., 2] / 2 + PRIOR_WINS
+    strengths = np.ones((len(sums), num_methods))
+    for _ in range(FIT_LIMIT):
+        before = np.log(strengths)
+        for method in range(num_methods):  # one after the other: all at once need not converge
+            share = 1 / (strengths[:, [method]] + strengths)
+            gained = (beaten[:, method] * strengths * share).sum(axis=1)
+            strengths[:, method] = gained / (beaten[:, :, method] * share).sum(axis=1)
+        logs = np.log(strengths)
+        logs -= logs.mean(axis=1, keepdims=True)
+        strengths = np.exp(logs)
+        if np.abs(logs - before).max(initial=0.0) < TOLERANCE:
+            break
+    return cast(Floats, np.log(strengths))
 
 
 def strength_contrasts(
@@ -155,7 +180,7 @@ def pair_cells(items: Sequence[Ballot], methods: Sequence[str], aspect: str) -> 
 
 def _fit(sums: Floats, methods: Sequence[str]) -> Floats:
     """Centred log strengths (M) from (P * 3) counts."""
-    table = sums.reshape(-1, 3) + np.array([PRIOR_WINS, PRIOR_WINS, 0.0])
+    table = sums.reshape(-1, 3) + np.array([PRIOR_WINS, PRIOR_WINS, 0.0])  # a draw is half a win for each
     pairs = list(combinations(range(len(methods)), 2))
     outcomes = (evalica.Winner.X, evalica.Winner.Y, evalica.Winner.Draw)
     result = evalica.bradley_terry(
@@ -164,6 +189,7 @@ def _fit(sums: Floats, methods: Sequence[str]) -> Floats:
         [outcome for _ in pairs for outcome in outcomes],
         index=pd.Index(range(len(methods))),
         weights=[float(weight) for weight in table.reshape(-1)],
+        tolerance=TOLERANCE,
         limit=FIT_LIMIT,
     )
     logs = np.log(np.asarray(result.scores.loc[list(range(len(methods)))], dtype=np.float64))

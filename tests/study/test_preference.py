@@ -9,7 +9,7 @@ import pytest
 
 from diffsensei.config import load_preset
 from diffsensei.study.ballots import Ballot, rater_rows
-from diffsensei.study.preference import PRIOR_WINS, krippendorff_alpha, pair_cells, strength_draws, tabulate
+from diffsensei.study.preference import PRIOR_WINS, fit_many, krippendorff_alpha, pair_cells, strength_draws, tabulate
 from diffsensei.study.simulate import simulate_ballots, simulate_power
 
 BASE = load_preset("tiny").study
@@ -73,6 +73,18 @@ def test_sets_of_all_give_luce_s_strengths() -> None:
     np.testing.assert_allclose(shares, [0.5, 1 / 3, 1 / 6], atol=0.003)
 
 
+def test_all_at_once_is_as_evalica_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    tables = rng.integers(0, 12, (30, 45)).astype(float)
+    methods = tuple("abcdef")
+    one_vote = np.zeros((1, 15, 3))
+    singly = []
+    for table in tables:
+        one_vote[0] = table.reshape(15, 3)
+        singly.append(strength_draws(one_vote, methods, np.zeros((0, 1)))[0])
+    np.testing.assert_allclose(fit_many(tables, 6), singly, atol=1e-4)
+
+
 def test_a_method_that_never_won_stays_finite() -> None:
     votes = [ballot(f"r{i % 3}", f"p{i % 3}", ("a", "b"), 0) for i in range(9)]
     tables = tabulate(votes, ("a", "b"), ("overall",), resamples=50, confidence=0.95, seed=0)
@@ -122,7 +134,6 @@ def test_known_tastes_are_recovered(form: str) -> None:
     assert len(tables.contrasts) == len(list(combinations(strengths, 2)))
 
 
-@pytest.mark.slow
 def test_equal_methods_are_rarely_told_apart_and_more_raters_tell_more() -> None:
     full = simulate_power(BASE, num_methods=2, num_pages=40, preferences=(0.501, 0.7), studies=20, seed=0)
     fewer = simulate_power(
