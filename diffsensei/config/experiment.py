@@ -14,6 +14,7 @@ from diffsensei.config.schema import (
     ReleaseConfig,
     RuntimeConfig,
     SamplingConfig,
+    StudyConfig,
     TrainingConfig,
     TrainStageConfig,
 )
@@ -30,6 +31,7 @@ class ExperimentConfig(Config):
     sampling: SamplingConfig
     baselines: BaselinesConfig
     evaluation: EvaluationConfig
+    study: StudyConfig
     release: ReleaseConfig
     runtime: RuntimeConfig
 

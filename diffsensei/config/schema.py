@@ -405,6 +405,30 @@ class EvaluationConfig(Config):
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)]
 
 
+class StudyConfig(Config):
+    """The human preference study (paper sec. 5.1 and app. C)."""
+
+    form: Literal["pairs", "best_of_all"]
+    """Two methods at a time, or all of them as in the paper; either way "no difference" is an answer."""
+    num_raters: Annotated[int, Field(ge=1, le=1000)]
+    items_per_rater: Annotated[int, Field(ge=1, le=100)]
+    """Page sets a rater judges, checks and repetitions not counted."""
+    raters_per_item: PositiveInt
+    """How many judge the same set: more tells how far raters agree, fewer covers more pages."""
+    checks_per_rater: NonNegativeInt
+    """Sets with an obvious answer: a true page beside its ruin."""
+    repeats_per_rater: NonNegativeInt
+    """Sets shown a second time, mirrored."""
+    max_failed_checks: NonNegativeInt
+    """A rater who fails more of them is left out."""
+    min_median_s: Annotated[float, Field(ge=0)]
+    """So is one whose median time per set is shorter."""
+    page_width: Annotated[int, Field(ge=240, le=2400)]
+    """Pixels of a composed page."""
+    bootstrap_resamples: PositiveInt
+    confidence: Annotated[float, Field(gt=0.5, lt=1.0)]
+
+
 class ReleaseConfig(Config):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]

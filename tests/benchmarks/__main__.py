@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import formats, politeness, scoring, workers
+from tests.benchmarks import formats, politeness, scoring, votes, workers
 from tests.benchmarks.cases import MODULES
 from tests.benchmarks.interleaved import measure
 
@@ -39,6 +39,7 @@ def main() -> None:
         console.print(line)
     seconds = scoring.run_seconds()
     console.print(f"Scoring {scoring.PANELS} panels by 7 sets from their features: {seconds:.1f} s")
+    console.print(votes.measured())
 
 
 if __name__ == "__main__":

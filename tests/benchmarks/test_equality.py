@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.benchmarks import scoring
 from tests.benchmarks.cases import MODULES
 from tests.benchmarks.interleaved import Case, measure
 

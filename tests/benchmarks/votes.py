@@ -1,0 +1,39 @@
+"""How long raters wait for a stored vote while two hundred vote at once; a time, not a ratio, of this machine."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from diffsensei.config import load_preset
+from diffsensei.study.prepare import prepare_study
+from tests.study.conftest import draw_benchmark, draw_methods
+from tests.study.crowd import Crowd, served, vote_all
+
+RATERS, GOAL_MS = 200, 300
+
+
+def measured() -> str:
+    """One line; raises AssertionError if a vote was not stored."""
+    config = load_preset("tiny").study.replaced(
+        num_raters=RATERS, items_per_rater=5, checks_per_rater=0, repeats_per_rater=0, page_width=240
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "benchmark").mkdir()
+        (folder / "drawings").mkdir()
+        drawings = draw_methods(draw_benchmark(folder / "benchmark"), folder / "drawings")
+        study = folder / "study"
+        prepare_study(study=config, seed=0, benchmark=folder / "benchmark", drawings=drawings, output=study)
+        crowd = Crowd()
+        with served(study) as (address, _):
+            asyncio.run(vote_all(address, study, crowd))
+    assert (len(crowd.acknowledged), crowd.refused) == (RATERS * 5, [])
+    median, p99 = 1e3 * np.quantile(crowd.waits_s, [0.5, 0.99])
+    found = f"median {median:.0f} ms, p99 {p99:.0f} ms (goal {GOAL_MS})"
+    return f"{RATERS} raters voting without pause, each vote on disk: {found}"
+
+
+if __name__ == "__main__":
+    print(measured())
