@@ -76,6 +76,11 @@ ABLATION = PaperTable(
 TABLES = (MANGAZERO, MANGA109, ABLATION)
 
 COUNTERPARTS = {
+    "ar_ldm": (MANGAZERO.rows[0], MANGAZERO.reference),
+    "storygen": (MANGAZERO.rows[1], MANGAZERO.reference),
+    "seed_story": (MANGAZERO.rows[2], MANGAZERO.reference),
+    "storydiffusion": (MANGAZERO.rows[3], MANGAZERO.reference),
+    "ms_diffusion_dialogs": (MANGAZERO.rows[4], MANGAZERO.reference),
     "diffsensei_stage1": (ABLATION.rows[3], ABLATION.reference),
     "diffsensei": (MANGAZERO.rows[5], MANGAZERO.reference),
 }

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from diffsensei.config import ExperimentConfig
 from diffsensei.config.schema import SyntheticSource
+from diffsensei.evaluation.compared_methods import drawn_methods
 from diffsensei.evaluation.results import GROUND_TRUTH, SHUFFLED_TRUTH, Summary, read_summary
 from diffsensei.progress import Progress
 from reports.assets import AssetFolder
@@ -25,7 +26,7 @@ from reports.gallery import MAX_PANELS, NUM_COLOURS, extreme_lists, panel_cards,
 from reports.paper import TABLES
 from reports.provenance import read_provenance
 from reports.results_table import ABSENT, ResultsTable, comparison_rows, figure_text, interval_text, results_table
-from reports.training_curves import read_training
+from reports.training_curves import TITLES, read_training
 
 HERE = Path(__file__).parent
 PAGES = (
@@ -66,35 +67,28 @@ def build_report(
     config: ExperimentConfig,
     validate: Path,
     panels: Path,
-    pretrain: Path,
-    stage1: Path,
-    stage2: Path,
     benchmark: Path,
-    generate_sdxl_t2i: Path,
-    generate_stage1: Path,
-    generate_diffsensei: Path,
     score: Path,
     bundle: Path,
     verify: Path,
     provenance: Path,
     workspace: Path,
     output: Path,
-    **unshown: Path,
+    **others: Path,
 ) -> None:
     """Write ``index.html``, its sister pages and ``assets/`` from the results of the stages named.
 
-    ``unshown`` takes the other stages' results: a report rests on all of them, so it is given all of them.
+    ``others`` are the results of all other stages, on which a report rests as well: what methods drew and what training
+    logged is found among them by its files.
     Raises ValueError for a folder that lacks what its stage writes.
     """
     progress = Progress(workspace / "progress.json", "Building the report", len(PAGES), "pages")
     summary = read_summary(score)
     items = pd.read_parquet(score / "items.parquet")
     drawn = read_panels(benchmark)
-    generated = {
-        "sdxl_t2i": generate_sdxl_t2i,
-        "diffsensei_stage1": generate_stage1,
-        "diffsensei": generate_diffsensei,
-    }
+    generated = drawn_methods({name: path for name, path in others.items() if (path / "generation.json").is_file()})
+    trained = {name: path for name, path in others.items() if (path / "training.json").is_file()}
+    unknown = sorted(trained.keys() - TITLES.keys())
     cards = panel_cards(drawn, summary, items, benchmark, generated, AssetFolder(output))
     main_method, extremes = extreme_lists(cards, summary, items)
     table = results_table(summary)
@@ -125,8 +119,7 @@ def build_report(
         },
         "training.html": {
             "training": [
-                read_training(name, folder)
-                for name, folder in (("pretrain", pretrain), ("stage1", stage1), ("stage2", stage2))
+                read_training(name, trained[name]) for name in [*filter(trained.__contains__, TITLES), *unknown]
             ]
         },
         "data.html": {

@@ -16,6 +16,13 @@ TITLES = {
     "pretrain": "Pre-training, text to image",
     "stage1": "Stage 1, image generator",
     "stage2": "Stage 2, MLLM adapter",
+    "ar_ldm": "AR-LDM",
+    "storygen_single": "StoryGen, single panels",
+    "storygen": "StoryGen, panels after others",
+    "seed_story_language": "SEED-Story, language model",
+    "seed_story": "SEED-Story, de-tokenizer",
+    "ms_diffusion": "MS-Diffusion",
+    "ms_diffusion_dialogs": "MS-Diffusion with dialogs",
 }
 LOG_SPAN = 30.0
 """Curves whose largest value is so many times the smallest get a logarithmic axis."""

@@ -1,12 +1,12 @@
 """Paired comparisons: two methods on the very same panels, page by page."""
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from diffsensei.config.schema import EvaluationConfig
+from diffsensei.evaluation.compared_methods import pairs
 from diffsensei.evaluation.distribution_metrics import STATISTICS_SEED
 from diffsensei.evaluation.item_metrics import ItemMetric, page_sums
 from diffsensei.evaluation.results import Comparison
@@ -17,10 +17,10 @@ from diffsensei.seeding import numpy_stream
 def compare_methods(
     items: pd.DataFrame, methods: Sequence[str], metrics: Sequence[ItemMetric], evaluation: EvaluationConfig
 ) -> list[Comparison]:
-    """Every later method against every earlier one, on metrics that have single measurements."""
+    """The methods pair by pair (`pairs`), on metrics that have single measurements."""
     raw = []
     for metric in metrics:
-        for baseline, method in combinations(methods, 2):
+        for method, baseline in pairs(list(methods)):
             found = _compare(items, method, baseline, metric, evaluation)
             if found is not None:
                 raw.append(found)

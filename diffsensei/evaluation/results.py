@@ -58,6 +58,10 @@ class MethodInfo(Config):
     role: Literal["oracle", "floor", "method"]
     """The oracle scores the true panels as if generated; the floor scores another true panel of the same series."""
     description: str
+    consumes: tuple[str, ...] = ()
+    """What it read of the pages, by its own account."""
+    deviations: tuple[str, ...] = ()
+    """Where it knowingly departs from its publication."""
 
 
 class MetricResult(Config):
@@ -108,6 +112,8 @@ class Summary(Config):
 
     metrics: tuple[MetricDefinition, ...]
     methods: tuple[MethodInfo, ...]
+    not_drawn: tuple[MethodInfo, ...] = ()
+    """Methods of the comparison that this run has nothing of: they failed, or were not asked for."""
     results: tuple[MetricResult, ...]
     comparisons: tuple[Comparison, ...]
     num_series: int

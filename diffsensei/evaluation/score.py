@@ -17,6 +17,7 @@ from diffsensei.data.panels.buckets import Bucket, fit_panel
 from diffsensei.evaluation.benchmark import BenchmarkPanel, read_benchmark, read_gray, read_truth, truth_path
 from diffsensei.evaluation.breakdowns import break_down
 from diffsensei.evaluation.comparability import benchmark_digest
+from diffsensei.evaluation.compared_methods import drawn_methods, read_generation
 from diffsensei.evaluation.distribution_metrics import STATISTICS_SEED
 from diffsensei.evaluation.feature_cache import Gray
 from diffsensei.evaluation.features import load_judges
@@ -33,23 +34,17 @@ def score_methods(
     *,
     evaluation: EvaluationConfig,
     benchmark: Path,
-    generate_sdxl_t2i: Path,
-    generate_stage1: Path,
-    generate_diffsensei: Path,
     workspace: Path,
     output: Path,
+    **generated: Path,
 ) -> None:
     """Write ``items.parquet`` (every measurement), ``summary.json`` (`Summary`) and ``breakdowns.parquet``
-    (`break_down`) for the three methods.
+    (`break_down`) for the methods that drew the ``generated`` folders.
 
-    Each ``generate_*`` folder holds ``images/<seed>/<panel_id>.png``. A panel that is missing there is counted as
+    Each holds ``generation.json`` and ``images/<seed>/<panel_id>.png``. A panel that is missing there is counted as
     skipped; one of the wrong size raises ValueError.
     """
-    folders = {
-        "sdxl_t2i": generate_sdxl_t2i,
-        "diffsensei_stage1": generate_stage1,
-        "diffsensei": generate_diffsensei,
-    }
+    folders = drawn_methods(generated)
     panels = read_benchmark(benchmark)
     judges = load_judges(evaluation.judges, workspace / "features")
     truths = PanelSource(partial(read_truth, benchmark), partial(truth_path, benchmark))
@@ -79,7 +74,8 @@ def score_methods(
     items.to_parquet(output / "items.parquet", index=False)
     parts = break_down(items, panels, item_metrics(evaluation), baseline=next(iter(folders)))
     parts.to_parquet(output / "breakdowns.parquet", index=False)
-    summary = summarise(panels, items, sets, judges, evaluation, benchmark_digest(benchmark))
+    said = {method: read_generation(folder) for method, folder in folders.items()}
+    summary = summarise(panels, items, sets, judges, evaluation, benchmark_digest(benchmark), said)
     (output / "summary.json").write_text(summary.model_dump_json(indent=1) + "\n")
 
 

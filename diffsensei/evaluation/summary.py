@@ -1,6 +1,7 @@
 """From measurements to the table of a run: one figure with its interval per method and metric."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pandas as pd
 from diffsensei.config.schema import EvaluationConfig
 from diffsensei.evaluation.benchmark import BenchmarkPanel
 from diffsensei.evaluation.comparability import with_digest
+from diffsensei.evaluation.compared_methods import METHODS
 from diffsensei.evaluation.comparisons import compare_methods
 from diffsensei.evaluation.distribution_metrics import (
     DISTRIBUTION_METRICS,
@@ -33,11 +35,6 @@ from diffsensei.evaluation.sight import PanelFeatures, Vectors
 from diffsensei.evaluation.statistics import Interval, cluster_bootstrap
 from diffsensei.seeding import numpy_stream
 
-METHODS = {
-    "sdxl_t2i": ("SDXL text-to-image", "the pre-trained UNet; sees the caption only"),
-    "diffsensei_stage1": ("DiffSensei without MLLM", "stage 1: caption, references, character and dialog boxes"),
-    "diffsensei": ("DiffSensei", "stage 2: as stage 1, with the MLLM identity adapter"),
-}
 ALL_PANELS_MISSING = "no panel was generated"
 
 
@@ -48,10 +45,11 @@ def summarise(
     judges: Judges,
     evaluation: EvaluationConfig,
     benchmark: str,
+    said: Mapping[str, Mapping[str, Any]],
 ) -> Summary:
-    """The table of a run: every method by every metric, and all pairs of methods compared.
+    """The table of a run: every method by every metric, and pairs of methods compared.
 
-    ``benchmark`` is the benchmark's digest (`benchmark_digest`).
+    ``benchmark`` is the benchmark's digest (`benchmark_digest`), ``said`` what each method says of itself.
     """
     metrics: list[DistributionMetric | ItemMetric] = sorted(
         (*DISTRIBUTION_METRICS, *item_metrics(evaluation)), key=lambda metric: GROUPS.index(metric.definition.group)
@@ -71,7 +69,8 @@ def summarise(
     generating = [method for method in methods if method in METHODS]
     return Summary(
         metrics=tuple(definitions),
-        methods=tuple(_info(name) for name in methods),
+        methods=tuple(_info(name, said.get(name, {})) for name in methods),
+        not_drawn=tuple(_info(name, {}) for name in METHODS if name not in said),
         results=tuple(results),
         comparisons=tuple(compare_methods(items, generating, headline(item_metrics(evaluation)), evaluation)),
         num_series=len({panel.series for panel in panels}),
@@ -135,7 +134,7 @@ CODED = ("distribution", "first_pool")
 """The judges that see panels through JPEG where that is asked for."""
 
 
-def _info(name: str) -> MethodInfo:
+def _info(name: str, said: Mapping[str, Any]) -> MethodInfo:
     if name == GROUND_TRUTH:
         text = "oracle: the true panels, scored as if they were generated"
         return MethodInfo(name=name, label="Ground truth", role="oracle", description=text)
@@ -143,7 +142,14 @@ def _info(name: str) -> MethodInfo:
         text = "floor: for each request, another true panel of the same series"
         return MethodInfo(name=name, label="Shuffled truth", role="floor", description=text)
     label, text = METHODS[name]
-    return MethodInfo(name=name, label=label, role="method", description=text)
+    return MethodInfo(
+        name=name,
+        label=label,
+        role="method",
+        description=text,
+        consumes=tuple(said.get("consumes", ())),
+        deviations=tuple(said.get("deviations", ())),
+    )
 
 
 # ---------------------------------------------------------------- one cell

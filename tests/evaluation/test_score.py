@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import numpy as np
@@ -16,7 +17,11 @@ from diffsensei.evaluation.statistics import f1_of_counts
 from diffsensei.foundations import loading
 from tests.magi.tiny_magi import write_tiny_magi
 
-METHODS = ("generate_sdxl_t2i", "generate_stage1", "generate_diffsensei")
+METHODS = {
+    "generate_sdxl_t2i": "sdxl_t2i",
+    "generate_stage1": "diffsensei_stage1",
+    "generate_diffsensei": "diffsensei",
+}
 
 
 @pytest.fixture
@@ -52,6 +57,8 @@ def generated(benchmark, tmp_path):
                 "generate_diffsensei": truth,
             }[name]
             Image.fromarray(image).save(folder / "images" / "0" / f"{panel.panel_id}.png")
+        said = {"method": METHODS[name], "consumes": ["caption"], "deviations": ["None."]}
+        (folder / "generation.json").write_text(json.dumps(said))
     return folders
 
 

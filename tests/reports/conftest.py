@@ -61,6 +61,13 @@ def site(tmp_path_factory) -> Path:
     return run.arguments["output"]
 
 
+DREW = {
+    "generate_sdxl_t2i": "sdxl_t2i",
+    "generate_stage1": "diffsensei_stage1",
+    "generate_diffsensei": "diffsensei",
+}
+
+
 def build_run(
     base: Path,
     caption: str = "A girl with long black hair shouts at a boy, close-up, in the rain.",
@@ -81,6 +88,8 @@ def build_run(
         for panel in panels:
             picture = _draw(rng, panel, boxed=name != "generate_sdxl_t2i")
             picture.save(folders[name] / "images" / "0" / f"{panel['panel_id']}.png")
+        said = {"method": DREW[name], "consumes": ["caption"], "deviations": ["A departure."]}
+        (folders[name] / "generation.json").write_text(json.dumps(said))
     _score(folders["score"], rng, panels)
     _validate(folders["validate"], reason)
     _split(folders["panels"], reason)
@@ -306,6 +315,7 @@ def _split(folder, reason):
 
 
 def _training(folder, rng, place):
+    (folder / "training.json").write_text("{}")
     (folder / "logs").mkdir()
     lines = []
     for step in range(10, 460, 10):

@@ -14,7 +14,8 @@ from infra.jobs.local import LocalBackend
 from infra.outcome import StageResult
 from infra.stage import Action
 from tasks.publication import open_store
-from tasks.stages import library_folder, pipeline_stages
+from tasks.stages import pipeline_stages
+from tasks.stages.data import library_folder
 
 URLS = ["https://127.0.0.1/1.png", "ftp://mangadex.org/2.png"]
 """Refused without a request, so that the test needs no network."""
