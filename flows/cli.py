@@ -379,7 +379,9 @@ def study_prepare(
     config = load_preset(preset, overrides or ())
     from tasks.studying import prepare
 
-    for line in prepare(config, benchmark, dict(_named_file(method, "--method") for method in methods), output, consent):
+    for line in prepare(
+        config, benchmark, dict(_named_file(method, "--method") for method in methods), output, consent
+    ):
         typer.echo(line)
 
 
