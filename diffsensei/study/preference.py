@@ -2,7 +2,7 @@
 
 Votes of one rater hang together, and so do votes on one page. Intervals therefore come from drawing raters and pages
 anew, both with replacement: a vote counts as often as its rater times its page was drawn (Owen 2007, the pigeonhole
-bootstrap; where raters and pages differ little it is up to 1.7 times too wide, never too narrow by much).
+bootstrap; where raters and pages differ little it is up to 1.7 times too wide).
 
 Strengths are those of Bradley & Terry 1952, "no difference" half a win for each, fitted as Newman 2023 does (evalica).
 His model of ties is not used: with few or no ties evalica 0.4.2's iteration for it, which moves all strengths at once,

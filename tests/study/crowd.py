@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import random
 import signal
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,17 +50,24 @@ def served(study: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
 
 
 async def vote_all(
-    address: str, study: Path, crowd: Crowd, kill: "tuple[subprocess.Popen[str], float] | None" = None
+    address: str,
+    study: Path,
+    crowd: Crowd,
+    kill: "tuple[subprocess.Popen[str], float] | None" = None,
+    thinking_s: float = 0.0,
 ) -> None:
     """Everybody who has an invitation answers everything, until done or the server is gone.
 
-    ``kill``: a process, and after how many seconds of voting it gets SIGKILL.
+    ``kill``: a process, and after how many seconds of voting it gets SIGKILL. Before each vote a rater thinks for up to
+    ``thinking_s``.
     """
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
-        tasks = [
-            asyncio.create_task(_rater(client, packet, token, crowd)) for packet, token in read_tokens(study).items()
-        ]
+    context = ssl.create_default_context()
+    async with AsyncExitStack() as stack:
+        tasks = []
+        for packet, token in read_tokens(study).items():
+            client = httpx.AsyncClient(base_url=address, timeout=60, verify=context)
+            await stack.enter_async_context(client)
+            tasks.append(asyncio.create_task(_rater(client, packet, token, crowd, thinking_s)))
         if kill is not None:
             process, after_s = kill
             while not crowd.acknowledged and not all(task.done() for task in tasks):
@@ -68,7 +77,7 @@ async def vote_all(
         await asyncio.gather(*tasks)
 
 
-async def _rater(client: httpx.AsyncClient, packet: str, token: str, crowd: Crowd) -> None:
+async def _rater(client: httpx.AsyncClient, packet: str, token: str, crowd: Crowd, thinking_s: float) -> None:
     try:
         joined = await client.post("/session", content=token)
         cookie = {"Cookie": joined.headers["set-cookie"].partition(";")[0]}
@@ -79,6 +88,7 @@ async def _rater(client: httpx.AsyncClient, packet: str, token: str, crowd: Crow
                 continue
             choices = {aspect["name"]: 0 for aspect in opened["packet"]["aspects"]}
             vote = {"trial": trial["trial"], "choices": choices, "duration_ms": len(crowd.acknowledged)}
+            await asyncio.sleep(random.uniform(0, thinking_s))
             began = time.perf_counter()
             answer = await client.post("/votes", json=vote, headers=headers)
             crowd.waits_s.append(time.perf_counter() - began)

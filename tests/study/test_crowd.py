@@ -14,7 +14,7 @@ from diffsensei.study.prepare import prepare_study
 from tests.study.crowd import Crowd, served, vote_all
 
 pytestmark = pytest.mark.slow
-RATERS, SETS, KILLS = 200, 2, 5
+RATERS, SETS, KILLS = 200, 4, 5
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_votes_outlive_a_killed_server(large: Path, tmp_path: Path) -> None:
     crowd, moments = Crowd(), random.Random(0)
     for _ in range(KILLS):
         with served(study) as (address, process):
-            asyncio.run(vote_all(address, study, crowd, kill=(process, moments.uniform(0, 0.3))))
+            asyncio.run(vote_all(address, study, crowd, kill=(process, moments.uniform(0, 0.1))))
         assert _told(crowd) <= _kept(study)
     assert 0 < len(crowd.acknowledged) < RATERS * SETS, "killed in the middle of it"
     with served(study) as (address, _):
