@@ -1,0 +1,128 @@
+"""Running and planning flows, and what presets and reports hold."""
+
+import json
+import os
+import webbrowser
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from diffsensei.config import PAPER_SOURCES, ExperimentConfig, flatten, load_preset
+from flows.catalog import FLOWS, FlowEntry, find_flow
+from flows.commands.options import Overrides, Preset
+
+VALUE_WIDTH = 72
+FOUNDATION_PARAMETERS = ("only", "steps_scale")
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add them to the command itself."""
+    app.command(epilog="Example: diffsensei run train --preset tiny --set training.stage2.steps=200")(run)
+    app.command(epilog="Example: diffsensei plan train --set training.stage2.steps=200")(plan)
+    app.command(epilog="Example: diffsensei show paper")(show)
+    app.command(epilog="Example: diffsensei report --open")(report)
+    app.command()(version)
+
+
+def run(
+    flow: Annotated[str, typer.Argument(help=f"One of: {', '.join(FLOWS)}.")],
+    preset: Preset = "tiny",
+    overrides: Overrides = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of live bars.")] = False,
+) -> None:
+    """Run a flow here and now; what is already in the store is reused, what was interrupted goes on.
+
+    Needs no Prefect server. With PREFECT_API_URL set, the run appears on that server.
+    """
+    entry = find_flow(flow)
+    parameters = _parameters(entry, preset, overrides or [])
+    if plain:
+        os.environ["TERM"] = "dumb"
+    from flows.local_run import run_here
+    from tasks.publication import open_store
+
+    made = run_here(entry, parameters, open_store().base)
+    typer.echo(f"{'report' if 'report' in entry.targets else 'done'}: {made or entry.name}")
+
+
+def _parameters(entry: FlowEntry, preset: str, overrides: list[str]) -> dict[str, Any]:
+    """The flow's parameters, checked before anything is started."""
+    if entry.targets:
+        load_preset(preset, overrides)
+        return {"preset": preset, "overrides": overrides}
+    values = dict(assignment.partition("=")[::2] for assignment in overrides)
+    unknown = values.keys() - FOUNDATION_PARAMETERS
+    if unknown:
+        raise ValueError(f"{entry.name} has no {', '.join(sorted(unknown))}; known: {', '.join(FOUNDATION_PARAMETERS)}")
+    return {name: json.loads(value) for name, value in values.items()}
+
+
+def plan(
+    flow: Annotated[str, typer.Argument(help=f"One of: {', '.join(FLOWS)}.")] = "full-pipeline",
+    preset: Preset = "tiny",
+    overrides: Overrides = None,
+) -> None:
+    """What a run would do, stage by stage, and why; nothing is started."""
+    entry = find_flow(flow)
+    if not entry.targets:
+        raise ValueError(f"{entry.name} is a single job without a plan; start it with `diffsensei run {entry.name}`")
+    config = load_preset(preset, overrides or ())
+    from tasks.planning import plan_targets, summary_line, table_rows
+    from tasks.publication import open_store
+    from tasks.terminal import print_plan
+
+    found = plan_targets(config, entry.targets, open_store())
+    print_plan(table_rows(found))
+    typer.echo(summary_line(found))
+
+
+def show(
+    preset: Annotated[str, typer.Argument(help="tiny, small or paper.")],
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Every field of a preset, with the source of each of the paper's numbers."""
+    config = load_preset(preset, overrides or ())
+    if as_json:
+        typer.echo(json.dumps(config.model_dump(mode="json"), indent=2))
+        return
+    for line in _described(config, preset, overrides or []):
+        typer.echo(line)
+
+
+def _described(config: ExperimentConfig, preset: str, overrides: list[str]) -> Iterator[str]:
+    changed = {assignment.partition("=")[0].strip() for assignment in overrides}
+    sources = PAPER_SOURCES if preset == "paper" else {}
+    values = flatten(config)
+    width = (
+        max(len(f"{path} = {json.dumps(value)}") for path, value in values.items() if path in sources) if sources else 0
+    )
+    for path, value in values.items():
+        line = f"{path} = {json.dumps(value, ensure_ascii=False)}"
+        source = "set on the command line" if _is_under(path, changed) else sources.get(path)
+        yield f"{line:<{min(width, 72)}}  # {source}" if source else line
+
+
+def _is_under(path: str, changed: set[str]) -> bool:
+    return any(path == other or path.startswith(f"{other}.") for other in changed)
+
+
+def report(
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Where the newest report is."""
+    from tasks.publication import latest_report
+
+    path = latest_report()
+    typer.echo(str(path))
+    if open_it:
+        webbrowser.open(path.resolve().as_uri())
+
+
+def version() -> None:
+    """Versions of this package and of what decides its results."""
+    from importlib.metadata import version as installed
+
+    for name in ("diffsensei-pipeline", "torch", "diffusers", "transformers", "peft", "prefect"):
+        typer.echo(f"{name} {installed(name)}")
