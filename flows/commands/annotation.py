@@ -16,6 +16,7 @@ Annotations = Annotated[
 ]
 
 
+@annotating.command("edit-sheet", epilog="Example: diffsensei data edit-sheet --annotations store/download -o sheets")
 def edit_sheet(
     annotations: Annotations,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the sheets (HTML).")],
@@ -31,6 +32,10 @@ def edit_sheet(
         typer.echo(str(path))
 
 
+@annotating.command(
+    "export-labels",
+    epilog="Example: diffsensei data export-labels --annotations store/download --format cvat -o labels",
+)
 def export_labels(
     annotations: Annotations,
     output: Annotated[Path, typer.Option("--output", "-o", help="A new or empty folder.")],
@@ -52,6 +57,10 @@ def export_labels(
 EditFiles = Annotated[list[Path], typer.Argument(help="Edits (JSONL), Label Studio's JSON, CVAT's XML; in order.")]
 
 
+@annotating.command(
+    "import-labels",
+    epilog="Example: diffsensei data import-labels export.json --annotations store/download -o edits.jsonl",
+)
 def import_labels(
     files: EditFiles,
     annotations: Annotations,
@@ -63,6 +72,7 @@ def import_labels(
     typer.echo(f"{import_labels(files, annotations, output)} edits: {output}")
 
 
+@annotating.command("agreement", epilog="Example: diffsensei data agreement edits.jsonl --annotations store/download")
 def agreement(
     files: EditFiles,
     annotations: Annotations,
