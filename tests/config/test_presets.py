@@ -3,7 +3,7 @@ from pydantic import ValidationError
 
 from diffsensei.config import PAPER_SOURCES, PRESETS, ConfigError, config_digest, flatten, load_preset
 from diffsensei.config.experiment import ExperimentConfig
-from diffsensei.config.presets import JUDGE_PROFILES
+from diffsensei.config.presets.parts import JUDGE_PROFILES
 
 
 @pytest.mark.parametrize("name", PRESETS)

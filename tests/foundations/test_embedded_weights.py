@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from diffsensei.config.presets import EMBEDDED_FOUNDATIONS, EMBEDDED_JUDGES
+from diffsensei.config.presets.parts import EMBEDDED_FOUNDATIONS, EMBEDDED_JUDGES
 from diffsensei.foundations import loading
 from diffsensei.foundations.drawn_pool import PoolPanel, bucket_panels, crops
 from diffsensei.foundations.manifest import MANIFEST, MAX_BYTES, check_manifest, read_manifest

@@ -1,0 +1,12 @@
+"""Presets: functions that return a complete `ExperimentConfig`; same schema, other numbers, none derives from another."""
+
+from collections.abc import Callable
+
+from diffsensei.config.experiment import ExperimentConfig
+from diffsensei.config.presets.paper import PAPER_SOURCES, paper
+from diffsensei.config.presets.small import small
+from diffsensei.config.presets.tiny import tiny
+
+PRESETS: dict[str, Callable[[], ExperimentConfig]] = {"tiny": tiny, "small": small, "paper": paper}
+
+__all__ = ["PAPER_SOURCES", "PRESETS", "paper", "small", "tiny"]
