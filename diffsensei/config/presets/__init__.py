@@ -1,4 +1,4 @@
-"""Presets: functions that return a complete `ExperimentConfig`; same schema, other numbers, none derives from another."""
+"""Presets: functions that return a complete `ExperimentConfig`. One schema, other numbers; none rests on another."""
 
 from collections.abc import Callable
 
