@@ -29,6 +29,12 @@ FLOWS: dict[str, FlowEntry] = {
         ),
         FlowEntry("ingest", "flows.ingest:ingest", ("panels",), "download, validate and cut the panels"),
         FlowEntry("train", "flows.train:train", ("stage2",), "the three training stages, with the data they need"),
+        FlowEntry(
+            "baselines",
+            "flows.baselines:baselines",
+            ("score",),
+            "train and draw with every compared method, and score all",
+        ),
         FlowEntry("evaluate", "flows.evaluate:evaluate", ("score",), "freeze the benchmark, generate and score"),
         FlowEntry("release", "flows.release:release", ("report",), "bundle, verify, report and move the references"),
         FlowEntry("foundations", "flows.foundations:foundations", (), "train the embedded frozen models again"),

@@ -60,6 +60,7 @@ def test_commands_and_options_exist(command):
         word
         for word in words[1:3]
         if word in {"show", "plan", "run", "data", "preview", "report", "generate", "import", "released"}
+        or word in {"coverage", "check", "edit-sheet"}
     ]
     help_text = _diffsensei(*path, "--help").stdout
     assert [option for option in options if option not in help_text] == []
