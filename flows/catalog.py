@@ -33,7 +33,7 @@ FLOWS: dict[str, FlowEntry] = {
             "baselines",
             "flows.baselines:baselines",
             ("score",),
-            "train and draw with every compared method, and score all",
+            "every compared method, trained, drawn and scored",
         ),
         FlowEntry("evaluate", "flows.evaluate:evaluate", ("score",), "freeze the benchmark, generate and score"),
         FlowEntry("release", "flows.release:release", ("report",), "bundle, verify, report and move the references"),
