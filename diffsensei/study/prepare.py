@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from diffsensei.config.schema import StudyConfig
-from diffsensei.evaluation.benchmark import BenchmarkPanel, read_benchmark
+from diffsensei.evaluation.benchmark import BenchmarkPanel, read_pages
 from diffsensei.seeding import numpy_stream
 from diffsensei.study.design import PlannedTrial, plan_trials
 from diffsensei.study.packets import (
@@ -62,7 +62,7 @@ def prepare_study(
     if output.exists() and any(output.iterdir()):
         raise ValueError(f"{output} is not empty; a study is prepared once: give a new folder")
     secret = secret or secrets.token_bytes(32)
-    pages = _pages(read_benchmark(benchmark))
+    pages = _pages(read_pages(benchmark))
     _check_drawings(pages, drawings)
     plan = plan_trials(study, list(drawings), list(pages), seed)
     raters = []
@@ -138,7 +138,10 @@ class _PacketWriter:
         options = []
         for place, side in enumerate(sides):
             folder = self._drawings[side] if planned.methods else self._benchmark / "truth"
-            images = [_opened(folder / f"{panel.panel_id}.png") for panel in panels]
+            images = [
+                _opened(self._benchmark / panel.given if panel.given else folder / f"{panel.panel_id}.png")
+                for panel in panels
+            ]
             sheet = compose(frame, ruined(images, rng) if not planned.methods and side == RUIN else images)
             options.append(self._save(sheet, position, "option", place))
         references = list({c.id: c.reference for panel in panels[::-1] for c in panel.characters[::-1]}.values())[::-1]
@@ -185,7 +188,7 @@ def _check_drawings(pages: Mapping[str, Sequence[BenchmarkPanel]], drawings: Map
             panel.panel_id
             for panels in pages.values()
             for panel in panels
-            if not (folder / f"{panel.panel_id}.png").is_file()
+            if not panel.given and not (folder / f"{panel.panel_id}.png").is_file()
         ]
         if absent:
             raise ValueError(

@@ -21,7 +21,7 @@ KEY = stage_key(STAGE, STAGE.values(CONFIG), {"initial": "d1"})
 def test_the_key_is_a_function_of_what_may_change_the_result() -> None:
     assert len(KEY) == 64
     assert stage_key(STAGE, STAGE.values(dict(reversed(CONFIG.items()))), {"initial": "d1"}) == KEY
-    assert stage_key(dataclasses.replace(STAGE, optional=True), STAGE.values(CONFIG), {"initial": "d1"}) == KEY
+    assert stage_key(dataclasses.replace(STAGE, may_fail=True), STAGE.values(CONFIG), {"initial": "d1"}) == KEY
     assert stage_key(dataclasses.replace(STAGE, pace={"threads": 8}), STAGE.values(CONFIG), {"initial": "d1"}) == KEY
     assert stage_key(STAGE, STAGE.values(CONFIG), {"initial": "d2"}) != KEY
 

@@ -48,6 +48,8 @@ def draw_benchmark(folder: Path) -> Path:
                 box=(0.1, 0.1, 0.6, 0.9),
                 reference=f"references/{name}-0.png",
                 source_kind="other_panel",
+                place=f"{name}:0",
+                source=f"{name}:0",
                 type=0,
             )
             panel = BenchmarkPanel(
@@ -59,6 +61,8 @@ def draw_benchmark(folder: Path) -> Path:
                 width=width,
                 caption=f"{XSS} panel {index}",
                 characters=(character,),
+                unfed_dialogs=(),
+                given=f"truth/{name}.png" if page and not index else "",
             )
             lines.append(panel.model_dump_json() + "\n")
     (folder / "panels.jsonl").write_text("".join(lines[::-1]))
