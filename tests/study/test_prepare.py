@@ -91,7 +91,7 @@ def test_what_is_wrong_is_named(
 ) -> None:
     with pytest.raises(ValueError, match="give a new folder"):
         prepare_study(study=study_config, seed=0, benchmark=benchmark_folder, drawings=drawings, output=prepared)
-    with pytest.raises(ValueError, match=r"sketch lacks 15, the first p1-0.png"):
+    with pytest.raises(ValueError, match=r"sketch lacks 15, the first p1-1.png"):
         prepare_study(
             study=study_config,
             seed=0,
