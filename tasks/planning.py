@@ -7,19 +7,21 @@ from infra.plan import Plan, PlanRow, make_plan
 from infra.stage import Stage
 from infra.store import Store
 from tasks.stages import pipeline_stages
+from tasks.stages.data import EVALUATION
 from tasks.terminal import clock
 
 NAMED_BEFORE = 3
 
 
 def needed_for(targets: Sequence[str], stages: Sequence[Stage]) -> list[Stage]:
-    """The ``targets`` and everything upstream of them, in the order of ``stages``.
+    """The ``targets`` and everything upstream of them, in the order of ``stages``; where a target has a twin for the
+    source that is only evaluated on, that too.
 
     Raises ValueError for an unknown target, listing the known ones.
     """
     by_name = {stage.name: stage for stage in stages}
     needed: set[str] = set()
-    waiting = list(targets)
+    waiting = [*targets, *(name for name in (f"{EVALUATION}{target}" for target in targets) if name in by_name)]
     while waiting:
         name = waiting.pop()
         if name not in by_name:

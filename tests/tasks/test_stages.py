@@ -21,6 +21,7 @@ from infra.plan import Action, Plan, make_plan
 from infra.stage import Stage, ingredients, stage_key
 from infra.stage_folder import Done
 from infra.store import Store
+from tasks.planning import needed_for
 from tasks.retrying import retry_downloads
 from tasks.stages import pipeline_stages
 from tasks.stages.data import library_folder
@@ -127,6 +128,18 @@ def test_a_source_that_is_only_evaluated_on_has_a_chain_of_its_own() -> None:
     assert stages["evaluation_download"].entry.endswith(":import_images")
     assert "features_sd" in stages
     assert "features_sd" not in NAMES
+
+
+def test_bringing_up_panels_brings_up_those_that_are_only_evaluated_on() -> None:
+    needed = {stage.name for stage in needed_for(("panels",), FURTHER)}
+    assert {"panels", "validate", "evaluation_panels", "evaluation_caption"} <= needed
+    assert not needed & {"pretrain", "benchmark"}
+    assert {stage.name for stage in needed_for(("panels",), STAGES)} == {
+        "annotations",
+        "download",
+        "validate",
+        "panels",
+    }
 
 
 def test_only_baselines_may_fail() -> None:
