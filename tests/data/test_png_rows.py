@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from diffsensei.data.images import decode_image
-from diffsensei.data.png_rows import _num_row_bytes, num_missing_bytes
+from diffsensei.data.png_rows import PASSES, _num_row_bytes, num_missing_bytes
 from diffsensei.data.refusal import Refusal
 
 
@@ -39,12 +39,7 @@ def test_interlaced_bytes_are_what_the_decoder_needs(size: tuple[int, int]) -> N
     width, height = size
     num_bytes = _num_row_bytes(width, height, 8, True)
     # Each pixel is in one pass; each row of a pass has a byte more.
-    rows = sum(
-        len(range(y, height, down))
-        for x, y, across, down in ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
-        + ((0, 1, 1, 2),)
-        if len(range(x, width, across))
-    )
+    rows = sum(len(range(y, height, down)) for x, y, across, down in PASSES if len(range(x, width, across)))
     assert num_bytes == width * height + rows
     whole = png(width, height, 8, 0, bytes(num_bytes), interlaced=True)
     assert decode_image(whole, max_megapixels=1).gray.shape == (height, width)

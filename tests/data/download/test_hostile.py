@@ -178,7 +178,7 @@ def test_a_rude_answer_is_one_refused_url_and_the_rest_goes_on(server, tmp_path:
     assert time.monotonic() - began < LONGEST_S
     assert (before.state, after.state) == ("ok", "ok")
     assert refused.reason in reasons
-    assert refused.state in ("missing", "quarantined")
+    assert refused.state in ("missing", "removed", "quarantined")
     assert bool(refused.sha256) == (refused.reason in ("sha256_mismatch", "not_an_image", "truncated_image")), case
 
 
