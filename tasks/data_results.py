@@ -10,7 +10,7 @@ from infra.store import Store
 from tasks.planning import plan_targets
 from tasks.stages import pipeline_stages
 
-IMAGES, VALIDATION, PANELS = "download", "validate", "panels"
+IMAGES, BOXES, VALIDATION, PANELS = "download", "detect", "validate", "panels"
 
 
 def find_coverage(config: ExperimentConfig, store: Store) -> Coverage:
@@ -31,6 +31,17 @@ def export_hash_list(config: ExperimentConfig, store: Store, path: Path) -> int:
     """Write the hashes of ``config``'s images to ``path``; how many there are. Raises ValueError before they came."""
     images = _result(plan_targets(config, (IMAGES,), store), IMAGES, "there")
     return export_hashes(images, path, max_megapixels=config.data.download.max_megapixels)
+
+
+def find_machine_layer(config: ExperimentConfig, store: Store) -> tuple[Path, Path]:
+    """Folders of ``config``'s images, and of the annotations that people correct: before captions and any edits.
+
+    Raises ValueError, saying what to run, where they were not made under this configuration yet.
+    """
+    # Boxes that came with the pages lie where the images are.
+    last = BOXES if any(stage.name == BOXES for stage in pipeline_stages(config)) else IMAGES
+    plan = plan_targets(config, (last,), store)
+    return _result(plan, IMAGES, "there"), _result(plan, last, "annotated")
 
 
 def _result(plan: Plan, stage: str, wanted: str) -> Path:

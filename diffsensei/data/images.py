@@ -4,7 +4,9 @@ Manga pages are black and white (paper sec. 3.2), so a page is one grey channel 
 """
 
 import io
+import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 
 import cv2
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from diffsensei.data.png_rows import num_missing_bytes
 from diffsensei.data.refusal import Refusal
 
 Gray = NDArray[np.uint8]
@@ -21,6 +24,8 @@ MAX_SIDE = 12_000
 """Longest accepted edge in pixels: no scan is larger, and one row of it is what a decoder allocates at least."""
 PNG_COMPRESSION = 1
 """zlib level of stored PNGs: level 6 is five times slower for a few per cent."""
+BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, zlib.error, struct.error)
+"""Pillow's plugins raise almost anything on crafted files; all of it means the same to the page."""
 DHASH_MIN_CONTRAST = 6.0
 """Standard deviation of the 8x9 thumbnail below which a page counts as blank and its hash says nothing."""
 
@@ -63,6 +68,7 @@ def decode_image(data: bytes, *, max_megapixels: float) -> DecodedImage:
                 if getattr(image, "n_frames", 1) != 1:
                     raise Refusal("animated_image", f"{getattr(image, 'n_frames', 1)} frames")
                 image.load()
+                _require_all_rows(image, data)
                 return DecodedImage(_to_gray(image), _chroma(image))
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise Refusal("too_many_pixels", str(error)) from None
@@ -70,10 +76,39 @@ def decode_image(data: bytes, *, max_megapixels: float) -> DecodedImage:
             raise Refusal("broken_image", f"{kind} header cannot be read") from None
         except MemoryError:
             raise Refusal("decoder_out_of_memory", f"{kind}, {len(data)} bytes") from None
-        # Pillow's plugins raise almost anything on crafted files; all of it means the same to the page.
-        except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError) as error:
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+            EOFError,
+            IndexError,
+            KeyError,
+            TypeError,
+            zlib.error,
+            struct.error,
+        ) as error:
             cut = "truncated" in str(error) or "Truncated" in str(error) or isinstance(error, EOFError)
             raise Refusal("truncated_image" if cut else "broken_image", f"{kind}, {len(data)} bytes: {error}") from None
+
+
+def image_size(data: bytes, *, max_megapixels: float) -> tuple[int, int]:
+    """(height, width) of an image all of which decodes. Raises as `decode_image`."""
+    height, width = decode_image(data, max_megapixels=max_megapixels).gray.shape
+    return height, width
+
+
+def _require_all_rows(image: Image.Image, data: bytes) -> None:
+    """Refuse a PNG whose rows end early, in a stream that is sound otherwise.
+
+    Its last row is black then; only where it is, are the rows counted, which costs what decoding does.
+    """
+    if image.format != "PNG":
+        return
+    last_row = image.crop((0, image.height - 1, image.width, image.height))
+    if image.info.get("interlace") or last_row.getbbox(alpha_only=False) is None:
+        missing = num_missing_bytes(data)
+        if missing:
+            raise Refusal("truncated_image", f"PNG, {missing} bytes of its rows are missing")
 
 
 def _to_gray(image: Image.Image) -> Gray:

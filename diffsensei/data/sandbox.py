@@ -62,7 +62,8 @@ class Sandbox:
         """``function(...)`` of a module's top level, in a child; what it raises is raised here.
 
         Raises `Refusal` ``decoder_died`` (a crash, or the kernel's out-of-memory killer), ``decoder_timeout`` or
-        ``decoder_out_of_memory``; the evidence names the signal or the limit.
+        ``decoder_out_of_memory``, all transient, as the machine may be at fault; the evidence names the signal or the
+        limit.
         """
         child = self._borrow()
         try:
@@ -118,19 +119,20 @@ class _Child:
         try:
             self._line.send((call, limits.cpu_s))
             if not self._line.poll(limits.wall_s):
-                raise Refusal("decoder_timeout", f"no answer within {limits.wall_s:g} s")
+                raise Refusal("decoder_timeout", f"no answer within {limits.wall_s:g} s", transient=True)
             answer: tuple[str, Any] = self._line.recv()
         except (EOFError, ConnectionError):
             raise self._cause_of_death(limits) from None
         if answer[0] == "out of memory":
-            raise Refusal("decoder_out_of_memory", f"more than {limits.memory_mb} MB")
+            raise Refusal("decoder_out_of_memory", f"more than {limits.memory_mb} MB", transient=True)
         return answer
 
     def _cause_of_death(self, limits: Limits) -> Refusal:
         code = self._process.wait()
         if code == -signal.SIGXCPU:
-            return Refusal("decoder_timeout", f"more than {limits.cpu_s} s of processor time")
-        return Refusal("decoder_died", signal.Signals(-code).name if code < 0 else f"exit code {code}")
+            return Refusal("decoder_timeout", f"more than {limits.cpu_s} s of processor time", transient=True)
+        ending = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return Refusal("decoder_died", ending, transient=True)
 
     def end(self) -> None:
         self._process.kill()

@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+from diffsensei.data.images import image_size
 from diffsensei.data.refusal import Refusal
 from diffsensei.data.validation.stitch import Stitched, StitchTask, _stitch_file
 
@@ -53,6 +54,14 @@ def refuse() -> None:
 
 def fail() -> None:
     raise KeyError("absent")
+
+
+def size_or_die(data: bytes, max_megapixels: float) -> tuple[int, int]:
+    """A decoder with a hole: the last bytes say what the file does to it."""
+    for name, poison in POISONS.items():
+        if data.endswith(name.encode()):
+            poison()
+    return image_size(data, max_megapixels=max_megapixels)
 
 
 def stitch_or_die(task: StitchTask, folder: Path, max_megapixels: float) -> Stitched:

@@ -18,13 +18,13 @@ from diffsensei.data.halves import Half
 from diffsensei.data.refusal import Refusal
 from infra.dask_cluster import SlurmWorkers
 from infra.plan import Action, Plan, make_plan
-from infra.stage import Stage, ingredients, stage_key
-from infra.stage_folder import Done
+from infra.stage import Stage, stage_key
 from infra.store import Store
 from tasks.planning import needed_for
 from tasks.retrying import retry_downloads
 from tasks.stages import pipeline_stages
 from tasks.stages.data import library_folder
+from tests.tasks.finished_stages import finish_stages
 
 WITHOUT_WEIGHTS = [
     *(f"model.foundations.{name}=none" for name in ("vae", "text_encoder", "text_encoder_2", "llm")),
@@ -227,28 +227,11 @@ def test_a_wish_to_try_again_is_another_download_and_where_pages_lie_is_not(
 
 
 def _finish_everything(store: Store, config: ExperimentConfig, folder: Path) -> None:
-    """Record every stage as done, as its job would have: an object and ``done.json`` under the right key."""
-    digests: dict[str, str] = {}
-    values = config.model_dump(mode="json")
-    for stage in pipeline_stages(config):
-        (folder / stage.name).mkdir(parents=True)
-        (folder / stage.name / "result.txt").write_text(stage.name)
-        ref = store.publish_object(folder / stage.name, stage.name)
-        inputs = {argument: digests[source] for argument, source in stage.inputs.items()}
-        given = stage.values(values)
-        key = stage_key(stage, given, inputs)
-        done = Done(
-            key=key,
-            kind=ref.kind,
-            digest=ref.digest,
-            ingredients=ingredients(stage, given, inputs),
-            attempts=1,
-            wall_s=2.0,
-            finished="2025-01-01T00:00:00.000000+00:00",
-        )
-        store.stage_folder(stage.name, key).path.mkdir(parents=True)
-        store.stage_folder(stage.name, key).record_done(done)
-        digests[stage.name] = ref.digest
+    results = {stage.name: folder / stage.name for stage in pipeline_stages(config)}
+    for name, result in results.items():
+        result.mkdir(parents=True)
+        (result / "result.txt").write_text(name)
+    finish_stages(store, config, results)
 
 
 @pytest.fixture(scope="module")

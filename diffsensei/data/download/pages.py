@@ -21,11 +21,12 @@ from diffsensei.data.download.chapters import chapters_by_url
 from diffsensei.data.download.fetching import ImageFetcher
 from diffsensei.data.download.journal import Journal
 from diffsensei.data.halves import Half, write_halves
-from diffsensei.data.images import decode_image
+from diffsensei.data.images import image_size
 from diffsensei.data.objects import Objects
 from diffsensei.data.page_paths import check_image_path
 from diffsensei.data.records import parse_page
 from diffsensei.data.refusal import Refusal
+from diffsensei.data.sandbox import Limits, shared_sandbox
 from diffsensei.data.sources.hash_list import NAMED_DIGEST
 from diffsensei.data.sources.matched_images import match_images
 from diffsensei.data.synthetic.page import SYNTHETIC_HOST
@@ -211,14 +212,13 @@ class _Intake:
         raise AssertionError("unreachable: CONTENT_TRIES is positive")
 
     def _accept(self, url: str, data: bytes) -> Half:
-        """Decode everything, compare with the digest that the file name carries, store durably."""
-        image = decode_image(data, max_megapixels=self.max_megapixels)
+        """Decode everything (in the sandbox), compare with the digest that the file name carries, store durably."""
+        height, width = shared_sandbox(Limits()).run(image_size, data, max_megapixels=self.max_megapixels)
         named = NAMED_DIGEST.search(url)
         sha256 = hashlib.sha256(data).hexdigest()
         if named and named[1] != sha256:
             raise Refusal("sha256_mismatch", f"file name says {named[1][:16]}, content is {sha256[:16]}")
         self.objects.write(data)
-        height, width = image.gray.shape
         return Half(url=url, state="ok", sha256=sha256, width=width, height=height)
 
 

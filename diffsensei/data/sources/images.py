@@ -13,9 +13,10 @@ from diffsensei.config.schema import DataSource, DownloadConfig, FilesSource, Ma
 from diffsensei.data.annotation_file import read_annotations, write_annotations
 from diffsensei.data.download.journal import Journal
 from diffsensei.data.halves import Half, write_halves
-from diffsensei.data.images import decode_image
+from diffsensei.data.images import image_size
 from diffsensei.data.objects import Objects
 from diffsensei.data.refusal import Refusal
+from diffsensei.data.sandbox import Limits, shared_sandbox
 from diffsensei.data.sources.files import open_files
 from diffsensei.data.sources.manga109 import open_images
 from diffsensei.data.sources.offered import Offered
@@ -58,7 +59,7 @@ def bring(
 ) -> dict[str, Half]:
     """The fate of each ``wanted`` url that is ``offered``; objects and journal in ``workspace``.
 
-    What an earlier attempt has verified is not read again.
+    What an earlier attempt has verified is not read again. Decoding is a child process' work.
     """
     objects, rejected = Objects(workspace / "objects"), Objects(workspace / "rejected")
     with Journal(workspace / "journal.jsonl") as journal:
@@ -87,7 +88,7 @@ def _judge(url: str, image: Offered, download: DownloadConfig, objects: Objects,
     except Refusal as refusal:
         return Half.refused(url, refusal)
     try:
-        height, width = decode_image(data, max_megapixels=download.max_megapixels).gray.shape
+        height, width = shared_sandbox(Limits()).run(image_size, data, max_megapixels=download.max_megapixels)
     except Refusal as refusal:
         return Half.refused(url, refusal, rejected.write(data))
     return Half(url=url, state="ok", sha256=objects.write(data), width=width, height=height)

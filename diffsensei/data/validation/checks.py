@@ -5,6 +5,7 @@ of faults that manga annotations were seen to have.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,10 +35,11 @@ MAX_CHROMA = 12.0
 MAX_CAPTION_SHARE = 0.01
 MAX_DIALOG_SHARE = 0.8
 NUM_EXAMPLES = 10
-REFUSAL_TEXT = (
-    r"(?i)^\s*(?:i.?m sorry|i am sorry|i apologi[sz]e|sorry, |as an ai\b|i can(?:not|.?t) |i.?m unable|i am unable)"
+REFUSAL_TEXT = re.compile(
+    r"^\s*(?:i.?m sorry|i am sorry|i apologi[sz]e|sorry, |as an ai\b|i can(?:not|.?t) |i.?m unable|i am unable)", re.I
 )
-HTML = r"<[A-Za-z/!][^>]*>"
+"""How the caption of a captioner that would not answer begins."""
+HTML = re.compile(r"<[A-Za-z/!][^>]*>")
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,6 @@ def _one_of(*values: object) -> Expectation:
     return Expectation("ExpectColumnValuesToBeInSet", {"value_set": list(values)})
 
 
-def _unlike(regex: str) -> Expectation:
-    return Expectation("ExpectColumnValuesToNotMatchRegex", {"regex": regex})
-
-
 _ABSENT = Expectation("ExpectColumnValuesToBeNull")
 _FIGURES = ("element_count", "missing_count", "missing_percent", "unexpected_count", "unexpected_percent")
 _BOX = ("x1", "y1", "x2", "y2")
@@ -147,7 +145,7 @@ def panel_checks(config: ValidationConfig) -> list[Check]:
         _judge("D7", "panel_too_small", f"shorter edge of at least {side} px", "shorter_side", _at_least(side), _BOX),
         _stop("D12", "empty_caption", "caption is not empty", "caption_letters", _at_least(1), ("caption",)),
         _stop("D12", "control_characters", "caption is plain text", control, _at_most(0), ("caption",)),
-        _judge("D12", "refusal_caption", "caption is no refusal", "caption", _unlike(REFUSAL_TEXT)),
+        _judge("D12", "refusal_caption", "caption is no refusal", "is_refusal", _one_of(False), ("caption",)),
         _stop(
             "D12",
             "endless_caption",
@@ -155,7 +153,7 @@ def panel_checks(config: ValidationConfig) -> list[Check]:
             "caption_characters",
             _at_most(MAX_CAPTION_CHARACTERS),
         ),
-        _warn("D12", "html_caption", "caption has no markup", "caption", _unlike(HTML)),
+        _warn("D12", "html_caption", "caption has no markup", "has_markup", _one_of(False), ("caption",)),
         _warn("D12", "common_caption", "few panels share it", "caption_share", _at_most(MAX_CAPTION_SHARE)),
         _warn("D13", "long_caption", "caption fits the text encoders", "truncated_tokens", _at_most(0)),
         _warn("D8", "upscaled_panel", f"enlarged at most {MAX_UPSCALE:g} times", "upscale", _at_most(MAX_UPSCALE)),

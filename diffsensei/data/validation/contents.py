@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from diffsensei.config.schema import BucketConfig, ValidationConfig
 from diffsensei.data.panels.buckets import assign_buckets, build_buckets
 from diffsensei.data.tables import boxes_of, measure_boxes, share_inside_panel
-from diffsensei.data.validation.checks import character_checks, dialog_checks, panel_checks
+from diffsensei.data.validation.checks import HTML, REFUSAL_TEXT, character_checks, dialog_checks, panel_checks
 from diffsensei.data.validation.ledger import Ledger
 from diffsensei.geometry import area
 
 MIN_COMMON_CAPTION = 10
 """Panels that may share a caption whatever their share: in a small set one per cent is less than a panel."""
+
+CAPTIONS_AT_ONCE = 32_768
 
 CaptionTokens = Callable[[Sequence[str]], tuple[list[int], int]]
 """Captions -> how many tokens each has without the two that frame it, and how many a text encoder sees."""
@@ -65,11 +67,7 @@ def judge_contents(
 
 
 def _with_panel_measures(panels: pd.DataFrame, dialogs: pd.DataFrame) -> pd.DataFrame:
-    panels["caption_letters"] = panels["caption"].str.strip().str.len()
-    panels["caption_characters"] = panels["caption"].str.len()
-    codes, distinct = pd.factorize(panels["caption"])
-    uses = np.bincount(codes, minlength=len(distinct))[codes]
-    panels["caption_share"] = np.where(uses > MIN_COMMON_CAPTION, uses / max(len(panels), 1), 0.0)
+    _measure_captions(panels)
     size = area(boxes_of(panels))
     covered = share_inside_panel(dialogs, panels) * area(boxes_of(dialogs))
     covered = pd.Series(covered).groupby(dialogs["panel_id"]).sum().reindex(panels["panel_id"]).fillna(0.0).to_numpy()
@@ -94,14 +92,35 @@ def _upscale(panels: pd.DataFrame, config: BucketConfig) -> NDArray[np.float64]:
     return upscale
 
 
+def _measure_captions(panels: pd.DataFrame) -> None:
+    """Add what the checks of captions look at: one at a time, as a copy of all of them is a quarter of a gigabyte."""
+    measures = {name: np.zeros(len(panels), dtype=np.int64) for name in ("caption_letters", "caption_characters")}
+    measures |= {name: np.zeros(len(panels), dtype=bool) for name in ("is_refusal", "has_markup")}
+    digests = np.zeros(len(panels), dtype=np.int64)
+    for place, caption in enumerate(panels["caption"]):
+        measures["caption_letters"][place] = len(caption.strip())
+        measures["caption_characters"][place] = len(caption)
+        measures["is_refusal"][place] = REFUSAL_TEXT.search(caption) is not None
+        measures["has_markup"][place] = HTML.search(caption) is not None
+        digests[place] = hash(caption)
+    for name, values in measures.items():
+        panels[name] = values
+    _, places, uses = np.unique(digests, return_inverse=True, return_counts=True)
+    shares = np.where(uses > MIN_COMMON_CAPTION, uses / max(len(panels), 1), 0.0)
+    panels["caption_share"] = shares[places]
+
+
 def _tokens(captions: pd.Series, count_tokens: CaptionTokens | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Tokens of each caption, and how many of them no text encoder sees; NaN where nothing counts them."""
-    if count_tokens is None:
-        return np.full(len(captions), np.nan), np.full(len(captions), np.nan)
-    codes, distinct = pd.factorize(captions)
-    counts, limit = count_tokens(distinct.tolist())
-    tokens = np.array(counts, dtype=np.float64)[codes] if len(counts) else np.empty(0)
-    return tokens, np.maximum(tokens - limit, 0.0)
+    tokens, truncated = np.full(len(captions), np.nan), np.full(len(captions), np.nan)
+    if count_tokens is not None:
+        for start in range(0, len(captions), CAPTIONS_AT_ONCE):
+            part = slice(start, start + CAPTIONS_AT_ONCE)
+            codes, distinct = pd.factorize(captions.iloc[part])
+            counts, limit = count_tokens(distinct.tolist())
+            tokens[part] = np.array(counts, dtype=np.float64)[codes]
+            truncated[part] = np.maximum(tokens[part] - limit, 0.0)
+    return tokens, truncated
 
 
 def _num_references(characters: pd.DataFrame) -> pd.Series:

@@ -51,7 +51,8 @@ def validate_pages(
     panel's enlargement is judged, without ``text_encoder`` (whose tokenizer counts) no caption's length.
 
     Raises ValueError when more pages are quarantined than ``max_quarantine_rate`` allows (missing and removed pages
-    are no fault of the data and do not count), and when the data drifted beyond ``drift_stop``.
+    are no fault of the data and do not count), and when the data drifted beyond ``drift_stop``; ``quarantine.parquet``
+    or ``drift.json`` in the workspace has the particulars.
     """
     waivers = read_waivers(validation.waivers)
     annotated = page_facts(
@@ -87,7 +88,7 @@ def validate_pages(
         "unknown_keys": annotated.unknown_keys,
         "waivers": waivers.outcome(),
         "series": series_counts(facts, pages, tables["panels"], quarantine),
-        "drift": drift_against(validation.compare_with, statistics, validation),
+        "drift": drift_against(validation.compare_with, statistics, validation, workspace / "drift.json"),
     }
     for name, table in {"pages": pages, **tables, "quarantine": quarantine}.items():
         write_table(name, table, output)

@@ -115,10 +115,13 @@ def _drift(name: str, distance: float, mean: float | None, before: float | None,
     return Drift(name, round(distance, 4), mean, before, severity)
 
 
-def drift_against(path: str, statistics: Mapping[str, Any], config: ValidationConfig) -> list[dict[str, Any]]:
+def drift_against(
+    path: str, statistics: Mapping[str, Any], config: ValidationConfig, record: Path | None = None
+) -> list[dict[str, Any]]:
     """The drift of ``statistics`` from the statistics.json at ``path``, as JSON; empty for "".
 
-    Raises ValueError (one line) if the file is no statistics, or a distance exceeds ``drift_stop``.
+    Raises ValueError (one line) if the file is no statistics, or a distance exceeds ``drift_stop``; then ``record`` is
+    where all distances and both statistics are left.
     """
     if not path:
         return []
@@ -130,10 +133,14 @@ def drift_against(path: str, statistics: Mapping[str, Any], config: ValidationCo
             f"data.validation.compare_with: expected the statistics.json of a validate stage, {path!r} is none "
             f"({type(error).__name__}: {error})"
         ) from None
+    told = [asdict(drift) for drift in drifts if math.isfinite(drift.distance)]
     beyond = [f"{drift.name} {drift.distance:.2f}" for drift in drifts if drift.severity == "stop"]
     if beyond:
+        if record is not None:
+            record.write_text(json.dumps({"drift": told, "before": before, "after": statistics}, indent=1))
         raise ValueError(
             f"the data differ from {path} by more than data.validation.drift_stop={config.drift_stop:g} "
-            f"(PSI: {', '.join(beyond)}); compare with another version, or raise the threshold"
+            f"(PSI: {', '.join(beyond)}); {f'see {record}, ' if record else ''}compare with another version, or raise "
+            "the threshold"
         )
-    return [asdict(drift) for drift in drifts if math.isfinite(drift.distance)]
+    return told

@@ -32,7 +32,8 @@ DOWNLOAD = DownloadConfig(
     max_megapixels=1.0,
     allowed_hosts=("mangadex.org",),
 )
-LONGEST_S = 6.0
+LONGEST_S = 20.0
+"""Two tries of 0.8 s each, and what a busy machine needs beside; without deadlines some hosts would hold for ever."""
 MOST_MEMORY = 20 * 2**20
 IMAGE = encode_png(np.random.default_rng(1).integers(0, 256, (24, 16), dtype=np.uint8))
 OTHER = encode_png(np.random.default_rng(2).integers(0, 256, (24, 16), dtype=np.uint8))
@@ -178,7 +179,7 @@ def test_a_rude_answer_is_one_refused_url_and_the_rest_goes_on(server, tmp_path:
     assert time.monotonic() - began < LONGEST_S
     assert (before.state, after.state) == ("ok", "ok")
     assert refused.reason in reasons
-    assert refused.state in ("missing", "quarantined")
+    assert refused.state in ("missing", "removed", "quarantined")
     assert bool(refused.sha256) == (refused.reason in ("sha256_mismatch", "not_an_image", "truncated_image")), case
 
 

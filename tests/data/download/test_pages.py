@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 from diffsensei.config.schema import DownloadConfig, MangaZeroSource, SyntheticSource
-from diffsensei.data.download import fetching
+from diffsensei.data.download import fetching, pages
 from diffsensei.data.download.journal import Journal
 from diffsensei.data.download.pages import download_pages, fetch_all, page_urls
 from diffsensei.data.images import encode_png
 from diffsensei.data.sources.annotations import collect_annotations
+from tests.data import poison
 
 DOWNLOAD = DownloadConfig(
     requests_per_s=1000.0,
@@ -54,6 +55,22 @@ def fates(server, workspace: Path, paths: list[str], download: DownloadConfig = 
     )
     assert [record.url for record in records] == urls
     return dict(zip(paths, records, strict=True)), requests
+
+
+def test_a_file_that_kills_its_decoder_is_set_aside_and_tried_again_later(
+    server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = ["/1.png", "/2.png", "/3.png"]
+    for path, fate in zip(paths, (b"", b"segfault", b"eat"), strict=True):
+        server.answers[path] = server.body(picture(1) + fate)
+    with monkeypatch.context() as patched:
+        patched.setattr(pages, "image_size", poison.size_or_die)
+        found, _ = fates(server, tmp_path, paths)
+    assert [found[path].reason for path in paths] == ["", "decoder_died", "decoder_out_of_memory"]
+    assert [found[path].state for path in paths] == ["ok", "quarantined", "quarantined"]
+    found, requests = fates(server, tmp_path, paths)
+    assert [found[path].state for path in paths] == ["ok"] * 3
+    assert requests == 2
 
 
 def test_every_url_gets_a_state_and_a_reason(server, tmp_path: Path) -> None:

@@ -17,8 +17,10 @@ from diffsensei.config.schema import FilesSource, Manga109Source, MangaZeroSourc
 from diffsensei.data.halves import read_halves
 from diffsensei.data.images import encode_png
 from diffsensei.data.records import parse_page
+from diffsensei.data.sources import images
 from diffsensei.data.sources.annotations import collect_annotations
 from diffsensei.data.sources.images import import_images
+from tests.data import poison
 from tests.data.sources.manga109_folder import write_manga109
 
 DOWNLOAD = tiny().data.download
@@ -87,8 +89,8 @@ from pathlib import Path
 from diffsensei.config.presets import tiny
 from diffsensei.config.schema import FilesSource
 from diffsensei.data.sources import images
-slow, decode = __import__("time").sleep, images.decode_image
-images.decode_image = lambda *a, **k: (slow(0.3), decode(*a, **k))[1]
+slow, judge = __import__("time").sleep, images._judge
+images._judge = lambda *a, **k: (slow(0.3), judge(*a, **k))[1]
 folders = {name: Path(path) for name, path in json.loads(sys.argv[2]).items()}
 images.import_images(source=FilesSource(paths=(sys.argv[1],)), download=tiny().data.download, **folders)
 """
@@ -121,6 +123,23 @@ def test_a_killed_import_goes_on_where_it_stopped(tmp_path: Path) -> None:
         for folders in (killed, whole)
     ]
     assert results[0] == results[1]
+
+
+def test_a_file_that_kills_its_decoder_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "image_size", poison.size_or_die)
+    source = series(tmp_path, 4)
+    for number, fate in ((1, b"segfault"), (2, b"eat")):
+        path = tmp_path / "series" / f"{number}.png"
+        path.write_bytes(path.read_bytes() + fate)
+    folders = stage(source, tmp_path)
+    import_images(source=source, download=DOWNLOAD, **folders)
+    halves = read_halves(folders["output"] / "halves.parquet")
+    assert [(half.state, half.reason) for half in halves.values()] == [
+        ("ok", ""),
+        ("quarantined", "decoder_died"),
+        ("quarantined", "decoder_out_of_memory"),
+        ("ok", ""),
+    ]
 
 
 def test_other_sources_are_not_imported(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Each check fails exactly the rows it is about, with the ids that quarantine needs."""
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -24,6 +26,8 @@ GOOD_PANEL = {
     "caption": "a girl",
     "caption_share": 0.0,
     "caption_characters": 6,
+    "is_refusal": False,
+    "has_markup": False,
     "truncated_tokens": 0,
     "upscale": 1.0,
     "aspect": 1.0,
@@ -39,8 +43,8 @@ FAULTS = {
     "panel_too_small": {"shorter_side": 31.0},
     "empty_caption": {"caption_letters": 0},
     "control_characters": {"num_control_characters": 1},
-    "refusal_caption": {"caption": "I'm sorry, I cannot describe this."},
-    "html_caption": {"caption": "a <b>girl</b>"},
+    "refusal_caption": {"is_refusal": True},
+    "html_caption": {"has_markup": True},
     "common_caption": {"caption_share": 0.02},
     "long_caption": {"truncated_tokens": 1},
     "endless_caption": {"caption_characters": 10_001},
@@ -97,5 +101,5 @@ def test_empty_tables_pass(checks: list) -> None:
         (HTML, "3 < 4 > 2", False),
     ],
 )
-def test_patterns(pattern: str, text: str, matches: bool) -> None:
-    assert pd.Series([text]).str.contains(pattern).item() is matches
+def test_patterns(pattern: re.Pattern[str], text: str, matches: bool) -> None:
+    assert (pattern.search(text) is not None) is matches

@@ -65,6 +65,20 @@ def test_drift_warns_and_stops(tmp_path: Path) -> None:
     assert drift_against("", before, CONFIG) == []
 
 
+def test_a_stop_leaves_its_particulars(tmp_path: Path) -> None:
+    before, after = statistics(20.0), statistics(90.0)
+    path, record = tmp_path / "statistics.json", tmp_path / "drift.json"
+    path.write_text(json.dumps(before))
+    assert drift_against(str(path), before, CONFIG, record)
+    assert not record.exists()
+    with pytest.raises(ValueError, match=f"see {record}, compare with another version"):
+        drift_against(str(path), after, CONFIG, record)
+    left = json.loads(record.read_text())
+    (stop,) = (drift for drift in left["drift"] if drift["severity"] == "stop")
+    assert (stop["name"], stop["mean_before"], stop["mean"]) == ("caption_tokens", 20.0, 90.0)
+    assert (left["before"], left["after"]) == (before, after)
+
+
 @pytest.mark.parametrize("content", [None, "", "[]", "{}", "\0"])
 def test_something_else_than_statistics(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "statistics.json"
