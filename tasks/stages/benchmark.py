@@ -1,6 +1,9 @@
 """The frozen benchmark, what the methods of the DiffSensei family draw of it, and the scores of all methods."""
 
+from pathlib import Path
+
 from diffsensei.config import ExperimentConfig
+from infra.settings import Settings
 from infra.stage import Stage
 from tasks.stages.baselines import GENERATE_BASELINES
 from tasks.stages.parts import PIXELS, TENSORS, compute, digest, identity, threads
@@ -18,11 +21,13 @@ def benchmark_stages(config: ExperimentConfig) -> list[Stage]:
     judges = config.evaluation.judges
     frozen = Stage(
         name="benchmark",
-        version=2,
+        version=3,
         entry="diffsensei.evaluation.benchmark:freeze_benchmark",
         config={
-            "evaluation": "evaluation",
-            "conditioning": "data.conditioning",
+            "panel_size": "evaluation.panel_size",
+            "max_characters": "data.conditioning.max_characters",
+            "max_dialogs": "data.conditioning.max_dialogs",
+            "min_reference_side": "data.conditioning.min_reference_side",
             "buckets": "data.buckets",
             "seed": "seed",
         },
@@ -32,9 +37,9 @@ def benchmark_stages(config: ExperimentConfig) -> list[Stage]:
     generate = [
         Stage(
             name=name,
-            version=2,
+            version=3,
             entry="diffsensei.inference.generate:generate_panels",
-            config={"model": "model", "sampling": "sampling", "evaluation": "evaluation"},
+            config={"model": "model", "sampling": "sampling", "seeds": "evaluation.seeds"},
             pace=threads(config),
             literals={"method": method},
             inputs={"benchmark": "benchmark"} | {weights: weights for weights in trained},
@@ -49,6 +54,7 @@ def benchmark_stages(config: ExperimentConfig) -> list[Stage]:
         version=2,
         entry="diffsensei.evaluation.score:score_methods",
         config={"evaluation": "evaluation"},
+        pace={"features": str(features_folder())},
         inputs={"benchmark": "benchmark"} | {name: name for name in (*GENERATE, *GENERATE_BASELINES)},
         resources=compute(config),
         identity={
@@ -59,6 +65,11 @@ def benchmark_stages(config: ExperimentConfig) -> list[Stage]:
         packages=("torch", "transformers", "numpy", "scipy", "clean-fid"),
     )
     return [frozen, *generate, score]
+
+
+def features_folder() -> Path:
+    """Where judges' features of pictures are kept beyond runs: in the store, beside its objects."""
+    return Settings().store.absolute() / "features"
 
 
 def reference_encoders(method: str) -> tuple[str, ...]:
