@@ -40,6 +40,7 @@ from diffsensei.config.schema import (
     MangaZeroSource,
     ModelConfig,
     ReleaseConfig,
+    ReportConfig,
     ResamplerConfig,
     RuntimeConfig,
     SamplingConfig,
@@ -409,6 +410,7 @@ def tiny() -> ExperimentConfig:
             confidence=0.95,
         ),
         release=ReleaseConfig(name="diffsensei-tiny", version="0.1.0", licence="apache-2.0"),
+        report=ReportConfig(),
         runtime=RuntimeConfig(num_threads=2, dask_workers=2, log_every_steps=10, gradient_checkpointing="none"),
     )
 
@@ -702,6 +704,7 @@ def small() -> ExperimentConfig:
             confidence=0.95,
         ),
         release=ReleaseConfig(name="diffsensei-small", version="0.1.0", licence="apache-2.0"),
+        report=ReportConfig(),
         runtime=RuntimeConfig(num_threads=8, dask_workers=8, log_every_steps=50, gradient_checkpointing="none"),
     )
 
@@ -1011,6 +1014,7 @@ def paper() -> ExperimentConfig:
             confidence=0.95,
         ),
         release=ReleaseConfig(name="diffsensei", version="1.0.0", licence="other"),
+        report=ReportConfig(),
         runtime=RuntimeConfig(num_threads=16, dask_workers=16, log_every_steps=50, gradient_checkpointing="llm"),
     )
 

@@ -104,7 +104,8 @@ def freeze_benchmark(
 ) -> None:
     """Write ``panels.jsonl``, ``truth/<panel_id>.png`` and ``references/<panel_id>-<k>.png`` from the eval panel set.
 
-    ``min_reference_side``: reference crops are larger than this (pixels) on both edges. Raises ValueError where the set is empty.
+    ``min_reference_side``: reference crops are larger than this (pixels) on both edges.
+    Raises ValueError where the set is empty.
     """
     panel_set = PanelSet(panels / "eval")
     rows = panel_set.panels

@@ -43,8 +43,8 @@ def score_methods(
     (`break_down`) for the methods that drew the ``generated`` folders.
 
     ``features`` keeps what the judges saw of pictures (`cached`), for other runs as well.
-    Each generated folder holds ``generation.json`` and ``images/<seed>/<panel_id>.png``. A panel that is missing there is counted as
-    skipped; one of the wrong size raises ValueError.
+    Each generated folder holds ``generation.json`` and ``images/<seed>/<panel_id>.png``. A panel that is missing there
+    is counted as skipped; one of the wrong size raises ValueError.
     """
     folders = drawn_methods(generated)
     panels = read_benchmark(benchmark)

@@ -1,5 +1,6 @@
 """The frozen benchmark, what the methods of the DiffSensei family draw of it, and the scores of all methods."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from diffsensei.config import ExperimentConfig
@@ -18,7 +19,6 @@ GENERATE: dict[str, tuple[str, tuple[str, ...]]] = {
 
 def benchmark_stages(config: ExperimentConfig) -> list[Stage]:
     """What every method is asked to draw, what each of ours draws, and all scores."""
-    judges = config.evaluation.judges
     frozen = Stage(
         name="benchmark",
         version=3,
@@ -49,13 +49,19 @@ def benchmark_stages(config: ExperimentConfig) -> list[Stage]:
         )
         for name, (method, trained) in GENERATE.items()
     ]
-    score = Stage(
-        name="score",
+    return [frozen, *generate, score_stage(config, "score", (*GENERATE, *GENERATE_BASELINES))]
+
+
+def score_stage(config: ExperimentConfig, name: str, drawn: Sequence[str]) -> Stage:
+    """The scores of what the stages ``drawn`` drew."""
+    judges = config.evaluation.judges
+    return Stage(
+        name=name,
         version=2,
         entry="diffsensei.evaluation.score:score_methods",
         config={"evaluation": "evaluation"},
         pace={"features": str(features_folder())},
-        inputs={"benchmark": "benchmark"} | {name: name for name in (*GENERATE, *GENERATE_BASELINES)},
+        inputs={"benchmark": "benchmark"} | {stage: stage for stage in drawn},
         resources=compute(config),
         identity={
             "judges": digest(
@@ -64,7 +70,6 @@ def benchmark_stages(config: ExperimentConfig) -> list[Stage]:
         },
         packages=("torch", "transformers", "numpy", "scipy", "clean-fid"),
     )
-    return [frozen, *generate, score]
 
 
 def features_folder() -> Path:

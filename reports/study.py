@@ -1,0 +1,2 @@
+def study_view(folder):
+    return None
