@@ -22,6 +22,7 @@ from reports.results_table import ABSENT, figure_text, interval_text
 NO_VOTES = "no votes"
 COLOURS = 5
 """Of methods, repeated where there are more."""
+LONGEST_IN_CHART = 28
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,14 @@ def _aspect(aspect: Aspect, result: StudyResult, place: int) -> AspectView:
     shares = {row.method: row for row in kept.shares if row.aspect == name}
     agreement = next((row for row in kept.agreement if row.aspect == name), None)
     dots = [
-        Dot(method, 100 * row.share, _times_100(row.low), _times_100(row.high), 1 + index % COLOURS, anchor=False)
+        Dot(
+            _short(method),
+            100 * row.share,
+            _times_100(row.low),
+            _times_100(row.high),
+            1 + index % COLOURS,
+            anchor=False,
+        )
         for index, method in enumerate(result.methods)
         if (row := shares.get(method)) is not None
     ]
@@ -175,6 +183,11 @@ def _agreement(row: AgreementRow | None) -> str:
     if row is None or row.alpha is None:
         return "no set was judged by two raters"
     return f"{interval_text(row.low, row.high, signed=True)}, {row.units} sets judged by two raters or more"
+
+
+def _short(method: str) -> str:
+    """A name that leaves room for the chart beside it."""
+    return method if len(method) <= LONGEST_IN_CHART else f"{method[: LONGEST_IN_CHART - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _times_100(value: float | None) -> float | None:

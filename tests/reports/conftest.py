@@ -78,7 +78,7 @@ def build_rows(run: RunFolders, base: Path, failed: str = "", reason: str = "sta
     for folder in (*scores.values(), base / "ablations"):
         folder.mkdir(parents=True)
     for folder in scores.values():
-        _score(folder, rng, panels)
+        build_score(folder, rng, panels)
     failures = {failed: reason} if failed else {}
     arguments = {"config": run.arguments["config"], "workspace": base, "output": base / "ablations"}
     build_ablations(**arguments, failures=failures, **scores)
@@ -153,7 +153,7 @@ def build_run(
             picture.save(folders[name] / "images" / "0" / f"{panel['panel_id']}.png")
         said = {"method": DREW[name], "consumes": ["caption"], "deviations": ["A departure."]}
         (folders[name] / "generation.json").write_text(json.dumps(said))
-    _score(folders["score"], rng, panels)
+    build_score(folders["score"], rng, panels)
     _validate(folders["validate"], reason)
     _split(folders["panels"], reason)
     for place, stage in enumerate(("pretrain", "stage1", "stage2")):
@@ -229,7 +229,8 @@ def _draw_head(rng):
     return image
 
 
-def _score(folder, rng, panels):
+def build_score(folder, rng, panels):
+    """The score stage's folder, with figures that are made up."""
     metrics = tuple(
         MetricDefinition(
             name=name,
