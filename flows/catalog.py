@@ -16,6 +16,10 @@ class FlowEntry:
     targets: tuple[str, ...]
     """Stages to bring up to date, together with everything they depend on; none for a flow outside the pipeline."""
     summary: str
+    parameters: tuple[str, ...] = ()
+    """Of a flow outside the pipeline: its own, beside preset and overrides."""
+    configured: bool = True
+    """Whether it takes a preset and overrides."""
 
 
 FLOWS: dict[str, FlowEntry] = {
@@ -37,7 +41,45 @@ FLOWS: dict[str, FlowEntry] = {
         ),
         FlowEntry("evaluate", "flows.evaluate:evaluate", ("score",), "freeze the benchmark, generate and score"),
         FlowEntry("release", "flows.release:release", ("report",), "bundle, verify, report and move the references"),
-        FlowEntry("foundations", "flows.foundations:foundations", (), "train the embedded frozen models again"),
+        FlowEntry("ablations", "flows.ablations:ablations", (), "the paper's Tables 3 and 4, a row at a time"),
+        FlowEntry(
+            "study-prepare",
+            "flows.study:study_prepare",
+            (),
+            "blinded packets for the human study",
+            ("benchmark", "methods", "output", "consent"),
+        ),
+        FlowEntry(
+            "study-import",
+            "flows.study:study_import",
+            (),
+            "take in the votes of offline packets",
+            ("study", "files"),
+            configured=False,
+        ),
+        FlowEntry(
+            "study-analyse",
+            "flows.study:study_analyse",
+            (),
+            "preferences, strengths and agreement from votes",
+            ("study", "output"),
+            configured=False,
+        ),
+        FlowEntry(
+            "study-simulate",
+            "flows.study:study_simulate",
+            (),
+            "what a study of this size can tell apart",
+            ("output", "methods", "pages", "studies"),
+        ),
+        FlowEntry(
+            "foundations",
+            "flows.foundations:foundations",
+            (),
+            "train the embedded frozen models again",
+            ("only", "steps_scale"),
+            configured=False,
+        ),
     )
 }
 

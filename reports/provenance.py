@@ -139,7 +139,7 @@ def read_provenance(config: ExperimentConfig, folder: Path) -> Provenance:
     return Provenance(
         digest=config_digest(config),
         overrides=tuple(f"{path}={_compact(value)}" for path, (value, _) in overrides.items()),
-        command=repeat_command(config, overrides),
+        command=repeat_command(config, "full-pipeline"),
         groups=_groups(config, overrides),
         stages=_stage_lines(origins),
         total=duration_text(sum(o.job.wall_s for o in origins.stages.values() if o.job is not None)),
@@ -158,10 +158,10 @@ def preset_overrides(config: ExperimentConfig) -> dict[str, tuple[Any, Any]]:
     return {path: (value, preset.get(path)) for path, value in given.items() if preset.get(path) != value}
 
 
-def repeat_command(config: ExperimentConfig, overrides: dict[str, tuple[Any, Any]]) -> str:
-    """The command line that makes this experiment again."""
-    words = ["diffsensei", "run", "full-pipeline", "--preset", config.name]
-    for path, (value, _) in overrides.items():
+def repeat_command(config: ExperimentConfig, flow: str) -> str:
+    """The command line that runs ``flow`` on this experiment again."""
+    words = ["diffsensei", "run", flow, "--preset", config.name]
+    for path, (value, _) in preset_overrides(config).items():
         words += ["--set", f"{path}={_compact(value)}"]
     return shlex.join(words)
 

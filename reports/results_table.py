@@ -100,7 +100,8 @@ def results_table(summary: Summary) -> ResultsTable:
                 info=info,
                 series=order.get(info.name, -1) + 1,
                 cells=tuple(
-                    _cell(summary.result(info.name, metric.name), best[metric.name] == info.name) for metric in headline
+                    figure_cell(summary.result(info.name, metric.name), best[metric.name] == info.name)
+                    for metric in headline
                 ),
                 paper=tuple(
                     None if counterpart is None else f"{counterpart.value(metric.name):.3f}"
@@ -125,7 +126,7 @@ def _further(summary: Summary) -> Iterator[FurtherTable]:
         metrics = tuple(metric for metric in summary.metrics if metric.group == group)
         if metrics:
             rows = tuple(
-                (info, tuple(_cell(summary.result(info.name, metric.name), best=False) for metric in metrics))
+                (info, tuple(figure_cell(summary.result(info.name, metric.name), best=False) for metric in metrics))
                 for info in summary.methods
             )
             yield FurtherTable(title, metrics, rows)
@@ -167,7 +168,7 @@ def comparison_rows(summary: Summary) -> list[ComparisonRow]:
                 p_holm=_probability(comparison.p_holm),
                 n_pages=comparison.n_pages,
                 effect_size=ABSENT if comparison.effect_size is None else _minus(f"{comparison.effect_size:+.2f}"),
-                verdict=_verdict(comparison, metric.higher_is_better),
+                verdict=verdict(comparison, metric.higher_is_better),
             )
         )
     return rows
@@ -201,7 +202,8 @@ def _methods(summary: Summary) -> list[MethodInfo]:
     return [info for info in summary.methods if info.role == "method"]
 
 
-def _cell(result: MetricResult | None, best: bool) -> Cell:
+def figure_cell(result: MetricResult | None, best: bool) -> Cell:
+    """A figure as a table prints it; None stands for one that was never asked for."""
     if result is None:
         return Cell(ABSENT, "", "", False, False, "not measured", "")
     n = f"n = {result.n_used}" if result.n_used == result.n_total else f"n = {result.n_used}/{result.n_total}"
@@ -242,7 +244,8 @@ def _probability(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _verdict(comparison: Comparison, higher_is_better: bool) -> str:
+def verdict(comparison: Comparison, higher_is_better: bool) -> str:
+    """As `ComparisonRow.verdict`."""
     low, high, p = comparison.low, comparison.high, comparison.p_holm
     if low is None or high is None or p is None or p > SIGNIFICANCE or low <= 0 <= high:
         return "undecided"

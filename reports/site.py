@@ -4,34 +4,35 @@ Every text from outside (captions, names, reasons) is escaped by the templates; 
 its content security policy lets run.
 """
 
-import base64
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from diffsensei.config import ExperimentConfig
 from diffsensei.config.schema import SyntheticSource
+from diffsensei.evaluation.ablations import read_ablations
 from diffsensei.evaluation.compared_methods import drawn_methods
 from diffsensei.evaluation.results import GROUND_TRUTH, SHUFFLED_TRUTH, Summary, read_summary
 from diffsensei.progress import Progress
+from reports.ablations import ablation_view
 from reports.assets import AssetFolder
 from reports.data_quality import read_data_quality
 from reports.gallery import MAX_PANELS, NUM_COLOURS, extreme_lists, panel_cards, read_panels
 from reports.paper import TABLES
-from reports.provenance import read_provenance
+from reports.provenance import read_provenance, repeat_command
 from reports.results_table import ABSENT, ResultsTable, comparison_rows, figure_text, interval_text, results_table
+from reports.shell import page_renderer
+from reports.study import study_view
 from reports.training_curves import TITLES, read_training
 
-HERE = Path(__file__).parent
 PAGES = (
     ("index.html", "Results"),
     ("panels.html", "Panels"),
+    ("ablations.html", "Ablations"),
+    ("study.html", "Study"),
     ("training.html", "Training"),
     ("data.html", "Data"),
     ("provenance.html", "Provenance"),
@@ -74,10 +75,13 @@ def build_report(
     provenance: Path,
     workspace: Path,
     output: Path,
+    ablations: Path | None = None,
+    study: Path | None = None,
     **others: Path,
 ) -> None:
     """Write ``index.html``, its sister pages and ``assets/`` from the results of the stages named.
 
+    ``ablations`` and ``study`` (folders with ``ablations.json`` and ``study.json``) are shown where they are given.
     ``others`` are the results of all other stages, on which a report rests as well: what methods drew and what training
     logged is found among them by its files.
     Raises ValueError for a folder that lacks what its stage writes.
@@ -95,7 +99,6 @@ def build_report(
     synthetic = isinstance(config.data.source, SyntheticSource)
     title, text = SYNTHETIC_SCOPE if synthetic else MANGAZERO_SCOPE
     shared = {
-        "release": config.release,
         "verification": _verification(bundle, verify),
         "percent": f"{100 * summary.confidence:g}",
     }
@@ -117,6 +120,11 @@ def build_report(
             "num_colours": NUM_COLOURS,
             "num_hidden": max(len(drawn) - MAX_PANELS, 0),
         },
+        "ablations.html": {
+            "ablations": None if ablations is None else ablation_view(read_ablations(ablations)),
+            "command": repeat_command(config, "ablations"),
+        },
+        "study.html": {"study": None if study is None else study_view(study)},
         "training.html": {
             "training": [
                 read_training(name, trained[name]) for name in [*filter(trained.__contains__, TITLES), *unknown]
@@ -132,35 +140,9 @@ def build_report(
             "seed": config.seed,
         },
     }
-    render = _renderer(views["provenance.html"]["origin"].digest)
+    render = page_renderer(config, PAGES)
     for name, _ in progress.track(PAGES):
         (output / name).write_text(render(name, shared | views[name]), encoding="utf-8")
-
-
-def _renderer(digest: str) -> Any:
-    style = (HERE / "static" / "site.css").read_text(encoding="utf-8")
-    script = (HERE / "static" / "site.js").read_text(encoding="utf-8")
-    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    templates = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=False,
-        keep_trailing_newline=True,
-    )
-
-    def render(page: str, view: dict[str, Any]) -> str:
-        # Our own two files, read from this package.
-        own = {"style": Markup(style), "script": Markup(script)}
-        return templates.get_template(f"{page}.j2").render(
-            page=page, pages=PAGES, policy=policy, digest=digest, **own, **view
-        )
-
-    return render
 
 
 def _tiles(summary: Summary, table: ResultsTable, method: str) -> list[Tile]:

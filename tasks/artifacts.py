@@ -58,3 +58,11 @@ async def show_report(page: Path) -> None:
     from prefect.artifacts import acreate_link_artifact
 
     await acreate_link_artifact(page.as_uri(), link_text=str(page), key="report", description="The benchmark report")
+
+
+async def show_lines(lines: Sequence[str], key: str, description: str) -> None:
+    """Lines of text as a list in an artifact of the current run; none of it is read as markup."""
+    from prefect.artifacts import acreate_markdown_artifact
+
+    text = "\n".join(f"    {line}" for line in lines)
+    await acreate_markdown_artifact(text, key=key, description=description)

@@ -2,9 +2,11 @@
 
 import asyncio
 
+from diffsensei.config import ExperimentConfig
+from infra.store import ObjectRef, Store
 from tasks.artifacts import show_metrics, show_report
 from tasks.pipeline import PipelineRun
-from tasks.publication import CANDIDATE, RELEASED, move_reference, publish_report
+from tasks.publication import CANDIDATE, RELEASED, move_reference, publish_page, publish_report
 
 
 async def publish(run: PipelineRun) -> str | None:
@@ -23,5 +25,12 @@ async def publish(run: PipelineRun) -> str | None:
     if "report" not in results:
         return None
     page = await asyncio.to_thread(publish_report, run.store, results["report"].object, release)
+    await show_report(page)
+    return str(page)
+
+
+async def publish_ablations(config: ExperimentConfig, store: Store, result: ObjectRef) -> str:
+    """Publish the tables; returns the path of their page."""
+    page = await asyncio.to_thread(publish_page, store, result, config.release, "ablations")
     await show_report(page)
     return str(page)

@@ -30,6 +30,13 @@ def publish_report(store: Store, report: ObjectRef, release: ReleaseConfig) -> P
     return place / "index.html"
 
 
+def publish_page(store: Store, result: ObjectRef, release: ReleaseConfig, name: str) -> Path:
+    """Copy a result with a page ``<name>.html`` to ``reports/<version>-<name>-<digest>/``; the path of that page."""
+    place = store.base / "reports" / f"{release.name}-{release.version}-{name}-{result.digest[:12]}"
+    _replace(result.path, place)
+    return place / f"{name}.html"
+
+
 def latest_report() -> Path:
     """The newest report's page. Raises ValueError where none was made yet."""
     path = open_store().base / "reports" / "latest" / "index.html"

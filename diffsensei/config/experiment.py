@@ -12,6 +12,7 @@ from diffsensei.config.schema import (
     EvaluationConfig,
     ModelConfig,
     ReleaseConfig,
+    ReportConfig,
     RuntimeConfig,
     SamplingConfig,
     StudyConfig,
@@ -33,6 +34,7 @@ class ExperimentConfig(Config):
     evaluation: EvaluationConfig
     study: StudyConfig
     release: ReleaseConfig
+    report: ReportConfig
     runtime: RuntimeConfig
 
     @model_validator(mode="after")

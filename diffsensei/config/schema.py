@@ -435,6 +435,13 @@ class ReleaseConfig(Config):
     licence: str
 
 
+class ReportConfig(Config):
+    """What the report shows beside the run's own results."""
+
+    study: str = ""
+    """Folder of an analysed study (``study.json``, and ``power.json`` where it was simulated), or empty."""
+
+
 class SlurmDaskConfig(Config):
     """Dask workers as Slurm jobs, for data that one machine is too small for: what each job asks for."""
 

@@ -20,13 +20,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from diffsensei.config.schema import BucketConfig, ConditioningConfig, EvaluationConfig
+from diffsensei.config.schema import BucketConfig
 from diffsensei.data.panels.buckets import Bucket, assign_buckets, build_buckets, fit_panel
 from diffsensei.data.panels.panel_set import PanelSet
 from diffsensei.geometry import area, cover_crop
 from diffsensei.inference.request import Box, CharacterRequest, PanelRequest
 from diffsensei.progress import Progress
 from diffsensei.seeding import numpy_stream, stream_seed
+
+PanelSize = Literal["native", "bucket"]
+"""As `EvaluationConfig.panel_size`."""
 
 NATIVE_MULTIPLE = 8
 CLEAN_TYPE = 0
@@ -89,8 +92,10 @@ def read_gray(path: Path) -> NDArray[np.uint8]:
 
 def freeze_benchmark(
     *,
-    evaluation: EvaluationConfig,
-    conditioning: ConditioningConfig,
+    panel_size: PanelSize,
+    max_characters: int,
+    max_dialogs: int,
+    min_reference_side: int,
     buckets: BucketConfig,
     seed: int,
     panels: Path,
@@ -99,14 +104,15 @@ def freeze_benchmark(
 ) -> None:
     """Write ``panels.jsonl``, ``truth/<panel_id>.png`` and ``references/<panel_id>-<k>.png`` from the eval panel set.
 
+    ``min_reference_side``: reference crops are larger than this (pixels) on both edges.
     Raises ValueError where the set is empty.
     """
     panel_set = PanelSet(panels / "eval")
     rows = panel_set.panels
     if rows.empty:
         raise ValueError("the evaluation panel set is empty: no page qualified; lower data.split.min_panels")
-    sizes = _sizes(rows, evaluation, buckets)
-    crops = _clean_crops(panel_set.crops, conditioning.min_reference_side)
+    sizes = _sizes(rows, panel_size, buckets)
+    crops = _clean_crops(panel_set.crops, min_reference_side)
     (output / "truth").mkdir()
     (output / "references").mkdir()
     progress = Progress(workspace / "progress.json", "Freezing the benchmark", len(rows), "panels")
@@ -118,13 +124,13 @@ def freeze_benchmark(
         Image.fromarray(truth).save(output / "truth" / f"{panel_id}.png")
         characters = []
         for slot, (character, crop) in enumerate(
-            _draw_characters(row, size, crops, conditioning.max_characters, numpy_stream(seed, "benchmark", panel_id))
+            _draw_characters(row, size, crops, max_characters, numpy_stream(seed, "benchmark", panel_id))
         ):
             name = f"references/{panel_id}-{slot}.png"
             Image.fromarray(panel_set.crop_image(int(crop["position"]))).save(output / name)
             characters.append(BenchmarkCharacter(**character, reference=name))
         dialogs = _boxes_in_crop([list(box) for box in row["dialogs"]], row, size)
-        fed, unfed = dialogs[: conditioning.max_dialogs], dialogs[conditioning.max_dialogs :]
+        fed, unfed = dialogs[:max_dialogs], dialogs[max_dialogs:]
         frozen.append(
             BenchmarkPanel(
                 panel_id=panel_id,
@@ -161,8 +167,8 @@ def _with_given(panels: Sequence[BenchmarkPanel]) -> list[BenchmarkPanel]:
     ]
 
 
-def _sizes(rows: pd.DataFrame, evaluation: EvaluationConfig, buckets: BucketConfig) -> list[Bucket]:
-    if evaluation.panel_size == "bucket":
+def _sizes(rows: pd.DataFrame, panel_size: PanelSize, buckets: BucketConfig) -> list[Bucket]:
+    if panel_size == "bucket":
         choices = build_buckets(buckets)
         return [choices[i] for i in assign_buckets(rows["height"], rows["width"], choices, buckets)]
 

@@ -18,9 +18,19 @@ def compare_methods(
     items: pd.DataFrame, methods: Sequence[str], metrics: Sequence[ItemMetric], evaluation: EvaluationConfig
 ) -> list[Comparison]:
     """The methods pair by pair (`pairs`), on metrics that have single measurements."""
+    return compare_pairs(items, pairs(list(methods)), metrics, evaluation)
+
+
+def compare_pairs(
+    items: pd.DataFrame,
+    chosen: Sequence[tuple[str, str]],
+    metrics: Sequence[ItemMetric],
+    evaluation: EvaluationConfig,
+) -> list[Comparison]:
+    """Each (method, baseline) of ``chosen`` on each metric; p values are corrected for all of them together (Holm)."""
     raw = []
     for metric in metrics:
-        for method, baseline in pairs(list(methods)):
+        for method, baseline in chosen:
             found = _compare(items, method, baseline, metric, evaluation)
             if found is not None:
                 raw.append(found)

@@ -1,8 +1,8 @@
-"""Features of images already seen, so that every picture meets every encoder once.
+"""Features of images already seen, so that every picture meets every encoder once, in this run or in an earlier one.
 
-The key is the picture (sha256 of shape and pixels) and the encoder with its way to prepare pictures (digest of weights,
-processor, fit). One file per call that saw something new, complete or absent: whoever resumes after a crash
-sees the same pictures in the same batches as an uninterrupted run, and gets the same bits.
+The folder outlives runs. One file holds what an encoder (its weights and its way to prepare pictures, by digest) saw in
+one call, under the digest of those pictures in their order: a batch of other pictures gives other last bits. So a run
+that finds files gets the bits of one that finds none. Files are complete or absent, and any of them may be deleted.
 """
 
 import hashlib
@@ -22,25 +22,26 @@ _DIGEST_BYTES = 32
 
 
 def cached(embed: Embed, folder: Path, encoder: str) -> Embed:
-    """``embed`` that looks in ``folder`` first.
+    """``embed`` that sees no picture twice and looks in ``folder`` before it looks at pictures.
 
     ``encoder`` stands for its weights and its preparation of pictures; each has a folder of its own.
 
-    Raises ValueError where a stored file cannot be read.
+    The result raises ValueError where a stored file cannot be read.
     """
     place = folder / hashlib.sha256(encoder.encode()).hexdigest()[:16]
-    place.mkdir(parents=True, exist_ok=True)
     known: dict[bytes, NDArray[np.float32]] = {}
-    for path in sorted(place.glob("*.npz")):
-        known.update(_read(path))
 
     def look(images: Sequence[Gray]) -> NDArray[np.float32]:
         digests = [image_digest(image) for image in images]
         fresh = {digest: image for digest, image in zip(digests, images, strict=True) if digest not in known}
         if fresh:
-            vectors = embed(list(fresh.values()))
+            path = place / f"{hashlib.sha256(b''.join(fresh)).hexdigest()[:32]}.npz"
+            if path.is_file():
+                vectors = _read(path, list(fresh))
+            else:
+                vectors = embed(list(fresh.values()))
+                _write(path, list(fresh), vectors)
             known.update(zip(fresh, vectors, strict=True))
-            _write(place, list(fresh), vectors)
         return np.stack([known[digest] for digest in digests]) if digests else embed([])
 
     return look
@@ -51,20 +52,22 @@ def image_digest(image: Gray) -> bytes:
     return hashlib.sha256(f"{image.shape} {image.dtype}".encode() + np.ascontiguousarray(image).tobytes()).digest()
 
 
-def _write(place: Path, digests: list[bytes], vectors: NDArray[np.float32]) -> None:
-    name = hashlib.sha256(b"".join(digests)).hexdigest()[:16]
-    temporary = place / f"{name}.partial"
+def _write(path: Path, digests: list[bytes], vectors: NDArray[np.float32]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.partial")  # two runs may score at once
     with temporary.open("wb") as file:
         np.savez(file, digests=np.frombuffer(b"".join(digests), np.uint8).reshape(-1, _DIGEST_BYTES), vectors=vectors)
         file.flush()
         os.fsync(file.fileno())
-    temporary.rename(place / f"{name}.npz")
+    temporary.rename(path)
 
 
-def _read(path: Path) -> dict[bytes, NDArray[np.float32]]:
+def _read(path: Path, digests: list[bytes]) -> NDArray[np.float32]:
     try:
         with np.load(path, allow_pickle=False) as stored:
-            digests, vectors = stored["digests"], stored["vectors"]
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
+            found, vectors = stored["digests"], np.asarray(stored["vectors"], np.float32)
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
         raise ValueError(f"{path}: expected cached features, cannot read them ({error}); delete the file") from error
-    return {row.tobytes(): vector for row, vector in zip(digests, vectors, strict=True)}
+    if found.tobytes() != b"".join(digests) or len(vectors) != len(digests):
+        raise ValueError(f"{path}: expected features of other pictures than it holds; delete the file")
+    return vectors

@@ -34,6 +34,7 @@ def score_methods(
     *,
     evaluation: EvaluationConfig,
     benchmark: Path,
+    features: Path,
     workspace: Path,
     output: Path,
     **generated: Path,
@@ -41,12 +42,13 @@ def score_methods(
     """Write ``items.parquet`` (every measurement), ``summary.json`` (`Summary`) and ``breakdowns.parquet``
     (`break_down`) for the methods that drew the ``generated`` folders.
 
-    Each holds ``generation.json`` and ``images/<seed>/<panel_id>.png``. A panel that is missing there is counted as
-    skipped; one of the wrong size raises ValueError.
+    ``features`` keeps what the judges saw of pictures (`cached`), for other runs as well.
+    Each generated folder holds ``generation.json`` and ``images/<seed>/<panel_id>.png``. A panel that is missing there
+    is counted as skipped; one of the wrong size raises ValueError.
     """
     folders = drawn_methods(generated)
     panels = read_benchmark(benchmark)
-    judges = load_judges(evaluation.judges, workspace / "features")
+    judges = load_judges(evaluation.judges, features)
     truths = PanelSource(partial(read_truth, benchmark), partial(truth_path, benchmark))
     runs: list[tuple[str, int, PanelSource]] = [(GROUND_TRUTH, evaluation.seeds[0], truths)]
     shuffled = shuffle_within_series(panels)

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from PIL import Image
 
-from diffsensei.config.schema import EvaluationConfig, ModelConfig, SamplingConfig
+from diffsensei.config.schema import ModelConfig, SamplingConfig
 from diffsensei.inference.request import PanelRequest, pages_of, read_requests
 from diffsensei.methods.method import Method
 from diffsensei.methods.registry import build_method
@@ -25,7 +25,7 @@ def generate_panels(
     method: Literal["sdxl_t2i", "diffsensei_stage1", "diffsensei"],
     model: ModelConfig,
     sampling: SamplingConfig,
-    evaluation: EvaluationConfig,
+    seeds: tuple[int, ...],
     num_threads: int,
     benchmark: Path,
     workspace: Path,
@@ -40,7 +40,7 @@ def generate_panels(
     draw_benchmark(
         build_method(method, model.foundations, outputs, drawing_device()),
         sampling=sampling,
-        evaluation=evaluation,
+        seeds=seeds,
         num_threads=num_threads,
         benchmark=benchmark,
         workspace=workspace,
@@ -57,7 +57,7 @@ def draw_benchmark(
     method: Method,
     *,
     sampling: SamplingConfig,
-    evaluation: EvaluationConfig,
+    seeds: tuple[int, ...],
     num_threads: int,
     benchmark: Path,
     workspace: Path,
@@ -72,12 +72,12 @@ def draw_benchmark(
     images = workspace / "images"
     pending = [
         (seed, piece)
-        for seed in evaluation.seeds
+        for seed in seeds
         for piece in method.pieces([_reseeded(page, seed) for page in pages], sampling)
         if not all((images / str(seed) / f"{panel.panel_id}.png").is_file() for panel in to_draw(piece))
     ]
     num_panels = len(to_draw(pages))
-    total, missing = num_panels * len(evaluation.seeds), sum(len(to_draw(piece)) for _, piece in pending)
+    total, missing = num_panels * len(seeds), sum(len(to_draw(piece)) for _, piece in pending)
     progress = Progress(
         workspace / "progress.json", f"Drawing with {method.name}", total, "panels", start=total - missing
     )
@@ -89,7 +89,7 @@ def draw_benchmark(
     elapsed = time.perf_counter() - began
 
     shutil.copytree(images, output / "images", ignore=shutil.ignore_patterns(".*"))
-    _write_json(output / "generation.json", _description(method, sampling, evaluation, num_panels))
+    _write_json(output / "generation.json", _description(method, sampling, seeds, num_panels))
     (output / "logs").mkdir()
     device = drawing_device()
     speed = {
@@ -113,13 +113,13 @@ def _save(image: Image.Image, path: Path) -> None:
     os.replace(temporary, path)
 
 
-def _description(method: Method, sampling: SamplingConfig, evaluation: EvaluationConfig, num_panels: int) -> object:
+def _description(method: Method, sampling: SamplingConfig, seeds: tuple[int, ...], num_panels: int) -> object:
     return {
         "method": method.name,
         "consumes": sorted(method.consumes),
         "deviations": list(method.deviations),
         "sampling": sampling.model_dump(mode="json"),
-        "seeds": list(evaluation.seeds),
+        "seeds": list(seeds),
         "num_panels": num_panels,
     }
 

@@ -13,7 +13,6 @@ from flows.catalog import FLOWS, FlowEntry, find_flow
 from flows.commands.options import Overrides, Preset
 
 VALUE_WIDTH = 72
-FOUNDATION_PARAMETERS = ("only", "steps_scale")
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -48,14 +47,29 @@ def run(
 
 def _parameters(entry: FlowEntry, preset: str, overrides: list[str]) -> dict[str, Any]:
     """The flow's parameters, checked before anything is started."""
-    if entry.targets:
-        load_preset(preset, overrides)
-        return {"preset": preset, "overrides": overrides}
-    values = dict(assignment.partition("=")[::2] for assignment in overrides)
-    unknown = values.keys() - FOUNDATION_PARAMETERS
-    if unknown:
-        raise ValueError(f"{entry.name} has no {', '.join(sorted(unknown))}; known: {', '.join(FOUNDATION_PARAMETERS)}")
-    return {name: json.loads(value) for name, value in values.items()}
+    own: dict[str, Any] = {}
+    rest = []
+    for assignment in overrides:
+        name, _, text = assignment.partition("=")
+        if name in entry.parameters:
+            own[name] = _value(text)
+        else:
+            rest.append(assignment)
+    if entry.configured:
+        load_preset(preset, rest)
+        return own | {"preset": preset, "overrides": rest}
+    if rest:
+        unknown = ", ".join(sorted(assignment.partition("=")[0] for assignment in rest))
+        raise ValueError(f"{entry.name} has no {unknown}; known: {', '.join(entry.parameters)}")
+    return own
+
+
+def _value(text: str) -> Any:
+    """JSON where it is JSON, text otherwise, as in the configuration's overrides."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 def plan(
@@ -65,6 +79,14 @@ def plan(
 ) -> None:
     """What a run would do, stage by stage, and why; nothing is started."""
     entry = find_flow(flow)
+    if entry.name == "ablations":
+        config = load_preset(preset, overrides or ())
+        from tasks.ablations import plan_ablations
+        from tasks.publication import open_store
+
+        for line in plan_ablations(config, open_store()):
+            typer.echo(line)
+        return
     if not entry.targets:
         raise ValueError(f"{entry.name} is a single job without a plan; start it with `diffsensei run {entry.name}`")
     config = load_preset(preset, overrides or ())

@@ -10,6 +10,7 @@ from tasks.stages.baselines import baseline_stages
 from tasks.stages.benchmark import benchmark_stages
 from tasks.stages.data import data_stages
 from tasks.stages.release import release_stages
+from tasks.stages.reporting import reporting_stages
 from tasks.stages.training import training_stages
 
 
@@ -27,19 +28,4 @@ def pipeline_stages(config: ExperimentConfig) -> list[Stage]:
         *scored,
         *release_stages(config),
     ]
-    provenance = Stage(
-        name="provenance",
-        version=1,
-        entry="tasks.lineage:write_provenance",
-        config={"config": ""},
-        inputs={stage.name: stage.name for stage in stages},
-    )
-    report = Stage(
-        name="report",
-        version=2,
-        entry="reports.site:build_report",
-        config={"config": ""},
-        inputs={stage.name: stage.name for stage in [*stages, provenance]},
-        packages=("jinja2", "matplotlib", "pillow"),
-    )
-    return [*stages, provenance, report]
+    return [*stages, *reporting_stages(config, [stage.name for stage in stages])]

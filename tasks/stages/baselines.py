@@ -192,9 +192,9 @@ def _generate(
     parts = {"foundations": "model.foundations"} if sdxl else _SD
     return Stage(
         name=f"generate_{name}",
-        version=1,
+        version=2,
         entry=f"diffsensei.baselines.{recipe}.stages:generate_{recipe}",
-        config={"method": f"baselines.{recipe}", "evaluation": "evaluation", **parts},
+        config={"method": f"baselines.{recipe}", "seeds": "evaluation.seeds", **parts},
         literals=literals,
         pace=threads(config),
         inputs={"benchmark": "benchmark", **weights},

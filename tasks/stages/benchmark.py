@@ -1,6 +1,10 @@
 """The frozen benchmark, what the methods of the DiffSensei family draw of it, and the scores of all methods."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from diffsensei.config import ExperimentConfig
+from infra.settings import Settings
 from infra.stage import Stage
 from tasks.stages.baselines import GENERATE_BASELINES
 from tasks.stages.parts import PIXELS, TENSORS, compute, digest, identity, threads
@@ -15,14 +19,15 @@ GENERATE: dict[str, tuple[str, tuple[str, ...]]] = {
 
 def benchmark_stages(config: ExperimentConfig) -> list[Stage]:
     """What every method is asked to draw, what each of ours draws, and all scores."""
-    judges = config.evaluation.judges
     frozen = Stage(
         name="benchmark",
-        version=2,
+        version=3,
         entry="diffsensei.evaluation.benchmark:freeze_benchmark",
         config={
-            "evaluation": "evaluation",
-            "conditioning": "data.conditioning",
+            "panel_size": "evaluation.panel_size",
+            "max_characters": "data.conditioning.max_characters",
+            "max_dialogs": "data.conditioning.max_dialogs",
+            "min_reference_side": "data.conditioning.min_reference_side",
             "buckets": "data.buckets",
             "seed": "seed",
         },
@@ -32,9 +37,9 @@ def benchmark_stages(config: ExperimentConfig) -> list[Stage]:
     generate = [
         Stage(
             name=name,
-            version=2,
+            version=3,
             entry="diffsensei.inference.generate:generate_panels",
-            config={"model": "model", "sampling": "sampling", "evaluation": "evaluation"},
+            config={"model": "model", "sampling": "sampling", "seeds": "evaluation.seeds"},
             pace=threads(config),
             literals={"method": method},
             inputs={"benchmark": "benchmark"} | {weights: weights for weights in trained},
@@ -44,12 +49,19 @@ def benchmark_stages(config: ExperimentConfig) -> list[Stage]:
         )
         for name, (method, trained) in GENERATE.items()
     ]
-    score = Stage(
-        name="score",
+    return [frozen, *generate, score_stage(config, "score", (*GENERATE, *GENERATE_BASELINES))]
+
+
+def score_stage(config: ExperimentConfig, name: str, drawn: Sequence[str]) -> Stage:
+    """The scores of what the stages ``drawn`` drew."""
+    judges = config.evaluation.judges
+    return Stage(
+        name=name,
         version=2,
         entry="diffsensei.evaluation.score:score_methods",
         config={"evaluation": "evaluation"},
-        inputs={"benchmark": "benchmark"} | {name: name for name in (*GENERATE, *GENERATE_BASELINES)},
+        pace={"features": str(features_folder())},
+        inputs={"benchmark": "benchmark"} | {stage: stage for stage in drawn},
         resources=compute(config),
         identity={
             "judges": digest(
@@ -58,7 +70,11 @@ def benchmark_stages(config: ExperimentConfig) -> list[Stage]:
         },
         packages=("torch", "transformers", "numpy", "scipy", "clean-fid"),
     )
-    return [frozen, *generate, score]
+
+
+def features_folder() -> Path:
+    """Where judges' features of pictures are kept beyond runs: in the store, beside its objects."""
+    return Settings().store.absolute() / "features"
 
 
 def reference_encoders(method: str) -> tuple[str, ...]:

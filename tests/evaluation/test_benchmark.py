@@ -8,20 +8,21 @@ from diffsensei.evaluation.benchmark import freeze_benchmark, read_benchmark, re
 from diffsensei.inference.request import read_requests
 
 
-def _freeze(panel_set, base, evaluation=None, **conditioning):
+def _freeze(panel_set, base, **changed):
     config = load_preset("tiny")
+    conditioning = config.data.conditioning
     output, workspace = base / "output", base / "workspace"
     output.mkdir(parents=True)
     workspace.mkdir()
-    freeze_benchmark(
-        evaluation=evaluation or config.evaluation,
-        conditioning=config.data.conditioning.replaced(**conditioning),
-        buckets=config.data.buckets,
-        seed=0,
-        panels=panel_set,
-        workspace=workspace,
-        output=output,
-    )
+    decided = {
+        "panel_size": config.evaluation.panel_size,
+        "max_characters": conditioning.max_characters,
+        "max_dialogs": conditioning.max_dialogs,
+        "min_reference_side": conditioning.min_reference_side,
+        "buckets": config.data.buckets,
+        "seed": 0,
+    }
+    freeze_benchmark(**decided | changed, panels=panel_set, workspace=workspace, output=output)
     return output
 
 
@@ -93,8 +94,7 @@ def test_characters_come_largest_first_and_at_most_as_many_as_the_model_takes(pa
 
 
 def test_native_size_is_the_panels_own_rounded_to_eight(panel_set, tmp_path):
-    native = load_preset("tiny").evaluation.replaced(panel_size="native")
-    sizes = {(panel.height, panel.width) for panel in read_benchmark(_freeze(panel_set, tmp_path, native))}
+    sizes = {(panel.height, panel.width) for panel in read_benchmark(_freeze(panel_set, tmp_path, panel_size="native"))}
     assert sizes == {(88, 96), (64, 128), (144, 72)}
 
 

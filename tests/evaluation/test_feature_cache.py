@@ -40,6 +40,17 @@ def test_another_encoder_or_preparation_sees_for_itself(images, tmp_path):
     assert other.seen == [5]
 
 
+def test_a_run_that_finds_files_asks_as_one_that_finds_none(images, tmp_path):
+    """Which pictures come together decides an encoder's last bits, so what others left must not change that."""
+    cached(Encoder(), tmp_path, "a")(images[:2])
+    encoder = Encoder()
+    look = cached(encoder, tmp_path, "a")
+    look(images)
+    assert encoder.seen == [5]
+    look([*images[3:], images[0] // 2])
+    assert encoder.seen == [5, 1]
+
+
 def test_shape_counts_as_well_as_pixels():
     flat = np.arange(12, dtype=np.uint8)
     assert image_digest(flat.reshape(3, 4)) != image_digest(flat.reshape(4, 3))
@@ -54,4 +65,4 @@ def test_a_broken_file_is_one_line_with_what_to_do(images, tmp_path):
     (path,) = tmp_path.rglob("*.npz")
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(ValueError, match="delete the file"):
-        cached(Encoder(), tmp_path, "a")
+        cached(Encoder(), tmp_path, "a")(images)

@@ -31,8 +31,10 @@ def benchmark(panel_set, tmp_path):
     for folder in (output, tmp_path / "workspace"):
         folder.mkdir()
     freeze_benchmark(
-        evaluation=config.evaluation,
-        conditioning=config.data.conditioning,
+        panel_size=config.evaluation.panel_size,
+        max_characters=config.data.conditioning.max_characters,
+        max_dialogs=config.data.conditioning.max_dialogs,
+        min_reference_side=config.data.conditioning.min_reference_side,
         buckets=config.data.buckets,
         seed=0,
         panels=panel_set,
@@ -74,7 +76,14 @@ def _score(evaluation, benchmark, generated, base):
     output, workspace = base / "score", base / "work"
     output.mkdir(parents=True)
     workspace.mkdir()
-    score_methods(evaluation=evaluation, benchmark=benchmark, workspace=workspace, output=output, **generated)
+    score_methods(
+        evaluation=evaluation,
+        benchmark=benchmark,
+        features=base / "features",
+        workspace=workspace,
+        output=output,
+        **generated,
+    )
     return read_summary(output), pd.read_parquet(output / "items.parquet")
 
 
@@ -301,19 +310,33 @@ def test_dialogs_found_on_whole_pages_come_back_to_their_panels(
 def test_features_outlive_a_crash_and_give_the_same_bytes(evaluation, benchmark, generated, tmp_path, monkeypatch):
     _score(evaluation, benchmark, generated, tmp_path / "1")
     (tmp_path / "2/work").mkdir(parents=True)
-    shutil.copytree(tmp_path / "1/work/features", tmp_path / "2/work/features")
-    stored = sorted((tmp_path / "2/work/features").rglob("*.npz"))
+    shutil.copytree(tmp_path / "1/features", tmp_path / "2/features")
+    stored = sorted((tmp_path / "2/features").rglob("*.npz"))
     stored[0].unlink()
     (tmp_path / "2/score").mkdir()
     score_methods(
         evaluation=evaluation,
         benchmark=benchmark,
+        features=tmp_path / "2/features",
         workspace=tmp_path / "2/work",
         output=tmp_path / "2/score",
         **generated,
     )
     for name in ("items.parquet", "summary.json", "breakdowns.parquet"):
         assert (tmp_path / "1/score" / name).read_bytes() == (tmp_path / "2/score" / name).read_bytes()
+
+
+def test_another_threshold_looks_at_no_picture_again(evaluation, benchmark, generated, tmp_path, monkeypatch):
+    before, _ = _score(evaluation, benchmark, generated, tmp_path / "1")
+    shutil.copytree(tmp_path / "1/features", tmp_path / "2/features")
+
+    def blind(*_):
+        raise AssertionError("a picture was shown to an encoder")
+
+    monkeypatch.setattr(features, "_in_batches", blind)
+    after, _ = _score(evaluation.replaced(iou_threshold=0.9), benchmark, generated, tmp_path / "2")
+    for name in ("clip", "dino_i", "dino_c", "fid"):
+        assert after.result("diffsensei_stage1", name) == before.result("diffsensei_stage1", name)
 
 
 def test_all_dialogs_or_those_fed(evaluation, benchmark, generated, tmp_path):

@@ -96,7 +96,11 @@ def console(tmp_path: Path) -> Iterator[Console]:
 def test_deploy_all_bare_name_and_cancel(console: Console, tmp_path: Path) -> None:
     console.run("--no-prompt", "deploy", "--all")
     deployed = httpx.post(f"{console.api}/deployments/filter", json={}).json()
-    assert {item["name"] for item in deployed} == {"full-pipeline", "ingest", "train", "evaluate", "release"}
+    studies = {"study-prepare", "study-import", "study-analyse", "study-simulate"}
+    assert {item["name"] for item in deployed} == {
+        *("full-pipeline", "ingest", "train", "evaluate", "release", "ablations"),
+        *studies,
+    }
     schedules = {item["name"]: [schedule["active"] for schedule in item["schedules"]] for item in deployed}
     assert schedules.pop("evaluate") == [False]
     assert not any(schedules.values())

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from diffsensei.config.presets import tiny
 from diffsensei.config.schema import SamplingConfig
 from diffsensei.inference.generate import generate_panels
 
-EVALUATION = tiny().evaluation.replaced(seeds=(0, 3))
+SEEDS = (0, 3)
 INPUTS = {
     "sdxl_t2i": ("pretrain",),
     "diffsensei_stage1": ("stage1",),
@@ -29,7 +28,7 @@ def run(
         method=method,  # type: ignore[arg-type]
         model=trained.model,
         sampling=sampling,
-        evaluation=EVALUATION,
+        seeds=SEEDS,
         num_threads=1,
         benchmark=benchmark,
         workspace=workspace,
@@ -90,7 +89,7 @@ def test_a_missing_input_is_named(trained: Any, requests_folder: Path, quick: Sa
             method="diffsensei",
             model=trained.model,
             sampling=quick,
-            evaluation=EVALUATION,
+            seeds=SEEDS,
             num_threads=1,
             benchmark=requests_folder,
             workspace=tmp_path,

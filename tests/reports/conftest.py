@@ -1,6 +1,7 @@
 """A whole run's folders, made up: small drawn panels and plausible tables, in the formats that the stages write."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,13 @@ import pytest
 from PIL import Image, ImageDraw
 
 from diffsensei.config import load_preset
+from diffsensei.evaluation.ablations import VARIANTS
 from diffsensei.evaluation.results import Comparison, MethodInfo, MetricDefinition, MetricResult, Summary
+from diffsensei.study.ballots import Ballot, rater_rows, rule_in_words
+from diffsensei.study.preference import tabulate
+from diffsensei.study.results import ASPECTS, StudyResult, Tables
+from diffsensei.study.simulate import simulate_ballots, simulate_power
+from reports.ablations import build_ablations
 from reports.site import build_report
 
 SIZES = ((64, 64), (88, 48), (48, 88), (120, 40))
@@ -56,9 +63,65 @@ def make_run(tmp_path):
 @pytest.fixture(scope="session")
 def site(tmp_path_factory) -> Path:
     """A built site, shared; copy it before changing a file that other tests read."""
-    run = build_run(tmp_path_factory.mktemp("site"))
-    build_report(**run.arguments)
+    base = tmp_path_factory.mktemp("site")
+    run = build_run(base)
+    ablations = build_rows(run, base / "rows", failed="table_3_row_2")
+    build_report(**run.arguments, ablations=ablations, study=build_study(base / "study"))
     return run.arguments["output"]
+
+
+def build_rows(run: RunFolders, base: Path, failed: str = "", reason: str = "stage stage1: out of memory") -> Path:
+    """Made-up scores of every row but ``failed``, and what `build_ablations` makes of them."""
+    rng = np.random.default_rng(1)
+    panels = [json.loads(line) for line in (run.arguments["benchmark"] / "panels.jsonl").read_text().splitlines()]
+    scores = {variant.key: base / variant.key for variant in VARIANTS if variant.key != failed}
+    for folder in (*scores.values(), base / "ablations"):
+        folder.mkdir(parents=True)
+    for folder in scores.values():
+        build_score(folder, rng, panels)
+    failures = {failed: reason} if failed else {}
+    arguments = {"config": run.arguments["config"], "workspace": base, "output": base / "ablations"}
+    build_ablations(**arguments, failures=failures, **scores)
+    return base / "ablations"
+
+
+METHODS_COMPARED = ("ours", "ours without MLLM", "baseline")
+
+
+def build_study(folder: Path, methods: tuple[str, ...] = METHODS_COMPARED, careless: str = "rater-002") -> Path:
+    """A simulated study of 6 raters, of whom the rule leaves out one, and a simulation of its power."""
+    folder.mkdir(parents=True)
+    config = load_preset("tiny").study.replaced(num_raters=6, items_per_rater=8, bootstrap_resamples=50)
+    strengths = dict(zip(methods, (0.9, 0.2, -0.8), strict=True))
+    ballots = simulate_ballots(config, strengths, [f"page-{index}" for index in range(12)], seed=0)
+    raters = Counter(ballot.rater for ballot in ballots)
+    rows = [
+        row.replaced(excluded="median time 1.2 s per set" if row.rater == careless else "")
+        for row in rater_rows(ballots, raters, config)
+    ]
+
+    def tables(chosen: list[Ballot]) -> Tables:
+        names = [aspect.name for aspect in ASPECTS]
+        return tabulate(chosen, methods, names, resamples=50, confidence=0.95, seed=0)
+
+    result = StudyResult(
+        study="spring",
+        form="pairs",
+        state="partial: 5 of 6 raters have finished, 1 have begun",
+        rule=rule_in_words(config),
+        aspects=ASPECTS,
+        methods=methods,
+        num_page_sets=12,
+        confidence=0.95,
+        resamples=50,
+        raters=tuple(rows),
+        kept=tables([ballot for ballot in ballots if ballot.rater != careless]),
+        everyone=tables(ballots),
+    )
+    (folder / "study.json").write_text(result.model_dump_json())
+    power = simulate_power(config, num_methods=3, num_pages=12, preferences=(0.6, 0.75), studies=2, seed=0)
+    (folder / "power.json").write_text(power.model_dump_json())
+    return folder
 
 
 DREW = {
@@ -90,7 +153,7 @@ def build_run(
             picture.save(folders[name] / "images" / "0" / f"{panel['panel_id']}.png")
         said = {"method": DREW[name], "consumes": ["caption"], "deviations": ["A departure."]}
         (folders[name] / "generation.json").write_text(json.dumps(said))
-    _score(folders["score"], rng, panels)
+    build_score(folders["score"], rng, panels)
     _validate(folders["validate"], reason)
     _split(folders["panels"], reason)
     for place, stage in enumerate(("pretrain", "stage1", "stage2")):
@@ -166,7 +229,8 @@ def _draw_head(rng):
     return image
 
 
-def _score(folder, rng, panels):
+def build_score(folder, rng, panels):
+    """The score stage's folder, with figures that are made up."""
     metrics = tuple(
         MetricDefinition(
             name=name,

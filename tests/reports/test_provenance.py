@@ -11,7 +11,7 @@ def test_overrides_are_found_and_repeated():
         "training.stage1.steps": (5, load_preset("tiny").training.stage1.steps),
         "sampling.negative_prompt": ("two words", ""),
     }
-    assert repeat_command(config, overrides) == (
+    assert repeat_command(config, "full-pipeline") == (
         "diffsensei run full-pipeline --preset tiny --set training.stage1.steps=5 "
         "--set 'sampling.negative_prompt=two words'"
     )

@@ -260,6 +260,18 @@ def test_a_stage_2_field_is_named_and_moves_only_what_depends_on_it(finished: St
     assert moved == {"stage2", "generate_diffsensei", "score", "bundle", "verify", "provenance", "report"}
 
 
+@pytest.mark.parametrize("field", ["iou_threshold=0.25", "bootstrap_resamples=7", "jpeg_quality=50"])
+def test_another_metric_scores_again_what_was_drawn(finished: Store, field: str) -> None:
+    moved = {row.stage for row in _plan(finished, f"evaluation.{field}").work}
+    assert moved == {"score", "bundle", "verify", "provenance", "report"}
+
+
+def test_another_drawing_seed_draws_with_every_method(finished: Store) -> None:
+    moved = {row.stage for row in _plan(finished, "evaluation.seeds=[0,1]").work}
+    assert {stage.name for stage in STAGES if stage.name.startswith("generate_")} <= moved
+    assert not moved & {"benchmark", "stage2", "storygen"}
+
+
 def test_another_seed_of_the_world_moves_everything(finished: Store) -> None:
     plan = _plan(finished, "data.source.seed=2")
     assert plan.row("annotations").reasons == ("data.source.seed 1 -> 2",)

@@ -11,7 +11,7 @@ from diffsensei.baselines.ar_ldm.objective import ArLdmObjective
 from diffsensei.baselines.ddim import ddim
 from diffsensei.baselines.stable_diffusion import load_sd_unet, read_sd_unet, save_sd_unet
 from diffsensei.config.baselines import ArLdmConfig, StableDiffusionParts
-from diffsensei.config.schema import BucketConfig, EvaluationConfig
+from diffsensei.config.schema import BucketConfig
 from diffsensei.foundations.loading import load_text_encoder, load_vae
 from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import inference_dtype, place
@@ -77,7 +77,7 @@ def generate_ar_ldm(
     *,
     method: ArLdmConfig,
     base: StableDiffusionParts,
-    evaluation: EvaluationConfig,
+    seeds: tuple[int, ...],
     num_threads: int,
     benchmark: Path,
     trained: Path,
@@ -89,7 +89,7 @@ def generate_ar_ldm(
     draw_benchmark(
         build_ar_ldm(method, base, trained, drawing_device()),
         sampling=method.sampling,
-        evaluation=evaluation,
+        seeds=seeds,
         num_threads=num_threads,
         benchmark=benchmark,
         workspace=workspace,

@@ -12,7 +12,7 @@ from diffsensei.baselines.ms_diffusion.network import add_subjects, load_adapter
 from diffsensei.baselines.ms_diffusion.objective import Constants, MsDiffusionObjective
 from diffsensei.baselines.ms_diffusion.phrase import encode_phrase
 from diffsensei.config.baselines import MsDiffusionConfig
-from diffsensei.config.schema import BucketConfig, ConditioningConfig, EvaluationConfig, Foundations
+from diffsensei.config.schema import BucketConfig, ConditioningConfig, Foundations
 from diffsensei.foundations.loading import load_clip_image_encoder, load_text_encoder
 from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import inference_dtype, load_image_generator, place
@@ -106,7 +106,7 @@ def generate_ms_diffusion(
     dialogs: Literal["none", "mask"],
     foundations: Foundations,
     conditioning: ConditioningConfig,
-    evaluation: EvaluationConfig,
+    seeds: tuple[int, ...],
     num_threads: int,
     benchmark: Path,
     pretrain: Path,
@@ -122,7 +122,7 @@ def generate_ms_diffusion(
     draw_benchmark(
         drawer,
         sampling=method.sampling,
-        evaluation=evaluation,
+        seeds=seeds,
         num_threads=num_threads,
         benchmark=benchmark,
         workspace=workspace,

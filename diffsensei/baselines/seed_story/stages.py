@@ -11,7 +11,7 @@ from diffsensei.baselines.seed_story.objectives import DetokenizerObjective, Sto
 from diffsensei.baselines.seed_story.resamplers import StoryResamplers
 from diffsensei.baselines.seed_story.visual import ClipPatches
 from diffsensei.config.baselines import SeedStoryConfig
-from diffsensei.config.schema import BucketConfig, EvaluationConfig, Foundations
+from diffsensei.config.schema import BucketConfig, Foundations
 from diffsensei.foundations.loading import load_llm, load_text_encoder
 from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import inference_dtype, load_image_generator, place
@@ -135,7 +135,7 @@ def generate_seed_story(
     method: SeedStoryConfig,
     captions: Captions,
     foundations: Foundations,
-    evaluation: EvaluationConfig,
+    seeds: tuple[int, ...],
     num_threads: int,
     benchmark: Path,
     language: Path,
@@ -148,7 +148,7 @@ def generate_seed_story(
     draw_benchmark(
         build_seed_story(method, captions, foundations, language, trained, drawing_device()),
         sampling=method.sampling,
-        evaluation=evaluation,
+        seeds=seeds,
         num_threads=num_threads,
         benchmark=benchmark,
         workspace=workspace,

@@ -7,7 +7,7 @@ import torch
 from diffsensei.baselines.ddim import with_ddim
 from diffsensei.baselines.storydiffusion.method import StoryDiffusion
 from diffsensei.config.baselines import StoryDiffusionConfig
-from diffsensei.config.schema import EvaluationConfig, Foundations
+from diffsensei.config.schema import Foundations
 from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import load_image_generator
 
@@ -16,7 +16,7 @@ def generate_storydiffusion(
     *,
     method: StoryDiffusionConfig,
     foundations: Foundations,
-    evaluation: EvaluationConfig,
+    seeds: tuple[int, ...],
     num_threads: int,
     benchmark: Path,
     pretrain: Path,
@@ -32,7 +32,7 @@ def generate_storydiffusion(
     draw_benchmark(
         StoryDiffusion(generator, method.sharing),
         sampling=method.sampling,
-        evaluation=evaluation,
+        seeds=seeds,
         num_threads=num_threads,
         benchmark=benchmark,
         workspace=workspace,

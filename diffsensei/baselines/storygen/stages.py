@@ -10,7 +10,7 @@ from diffsensei.baselines.storygen.context import add_context
 from diffsensei.baselines.storygen.method import StoryGen
 from diffsensei.baselines.storygen.objective import StoryGenObjective
 from diffsensei.config.baselines import StableDiffusionParts, StoryGenConfig
-from diffsensei.config.schema import BucketConfig, EvaluationConfig
+from diffsensei.config.schema import BucketConfig
 from diffsensei.foundations.loading import load_text_encoder, load_vae
 from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import inference_dtype, place
@@ -120,7 +120,7 @@ def generate_storygen(
     *,
     method: StoryGenConfig,
     base: StableDiffusionParts,
-    evaluation: EvaluationConfig,
+    seeds: tuple[int, ...],
     num_threads: int,
     benchmark: Path,
     trained: Path,
@@ -132,7 +132,7 @@ def generate_storygen(
     draw_benchmark(
         build_storygen(method, base, trained, drawing_device()),
         sampling=method.sampling,
-        evaluation=evaluation,
+        seeds=seeds,
         num_threads=num_threads,
         benchmark=benchmark,
         workspace=workspace,

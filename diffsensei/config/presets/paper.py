@@ -37,6 +37,7 @@ from diffsensei.config.schema import (
     MangaZeroSource,
     ModelConfig,
     ReleaseConfig,
+    ReportConfig,
     ResamplerConfig,
     RuntimeConfig,
     SamplingConfig,
@@ -354,6 +355,7 @@ def paper() -> ExperimentConfig:
             confidence=0.95,
         ),
         release=ReleaseConfig(name="diffsensei", version="1.0.0", licence="other"),
+        report=ReportConfig(),
         runtime=RuntimeConfig(num_threads=16, dask_workers=16, log_every_steps=50, gradient_checkpointing="llm"),
     )
 

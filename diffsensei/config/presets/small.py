@@ -35,6 +35,7 @@ from diffsensei.config.schema import (
     LayoutConfig,
     ModelConfig,
     ReleaseConfig,
+    ReportConfig,
     ResamplerConfig,
     RuntimeConfig,
     SamplingConfig,
@@ -337,5 +338,6 @@ def small() -> ExperimentConfig:
             confidence=0.95,
         ),
         release=ReleaseConfig(name="diffsensei-small", version="0.1.0", licence="apache-2.0"),
+        report=ReportConfig(),
         runtime=RuntimeConfig(num_threads=8, dask_workers=8, log_every_steps=50, gradient_checkpointing="none"),
     )

@@ -35,6 +35,7 @@ from diffsensei.config.schema import (
     LayoutConfig,
     ModelConfig,
     ReleaseConfig,
+    ReportConfig,
     ResamplerConfig,
     RuntimeConfig,
     SamplingConfig,
@@ -337,5 +338,6 @@ def tiny() -> ExperimentConfig:
             confidence=0.95,
         ),
         release=ReleaseConfig(name="diffsensei-tiny", version="0.1.0", licence="apache-2.0"),
+        report=ReportConfig(),
         runtime=RuntimeConfig(num_threads=2, dask_workers=2, log_every_steps=10, gradient_checkpointing="none"),
     )

@@ -1,0 +1,129 @@
+"""The paper's ablations: every row is the pipeline under a configuration of its own, brought as far as its scores.
+
+All rows share one store, so what a row does not change it does not do again: keys are made of content, and a row that
+equals the main run finds the main run's stages. A row that fails is a failed row; the others go on.
+"""
+
+import sys
+from collections.abc import Iterator
+
+from diffsensei.config import ExperimentConfig, config_digest
+from diffsensei.config.overrides import override
+from diffsensei.evaluation.ablations import VARIANTS, Variant
+from infra.jobs.local import LocalBackend
+from infra.outcome import StageCancelled, StageError
+from infra.plan import make_plan
+from infra.stage import Stage, stage_key
+from infra.store import ObjectRef, Store
+from tasks.cancellation import STAGE_KEY, Followed, watch_for_cancel
+from tasks.pipeline import run_stages
+from tasks.planning import needed_for, summary_line
+from tasks.publication import open_store
+from tasks.run_stage import StageWork, run_stage
+from tasks.stages.benchmark import GENERATE, benchmark_stages, score_stage
+from tasks.stages.data import data_stages
+from tasks.stages.reporting import ABLATIONS, reference_name
+from tasks.stages.training import training_stages
+from tasks.terminal import open_view
+
+SCORE = "score_variant"
+
+
+def variants_of(config: ExperimentConfig) -> list[tuple[Variant, ExperimentConfig]]:
+    """Every row with its configuration. Raises ValueError where one of them is not valid."""
+    return [(variant, override(config, variant.overrides)) for variant in VARIANTS]
+
+
+def variant_stages(variant: Variant, config: ExperimentConfig) -> list[Stage]:
+    """What a row takes: the pipeline's own stages under ``config``, the row's, and the scores of its method alone."""
+    drawn = next(stage for stage, (method, _) in GENERATE.items() if method == variant.method)
+    stages = [*data_stages(config), *training_stages(config), *benchmark_stages(config)[:-1]]
+    return [*needed_for([drawn], stages), score_stage(config, SCORE, (drawn,))]
+
+
+def plan_ablations(config: ExperimentConfig, store: Store) -> Iterator[str]:
+    """A line for each row: how much of it is to be done, and which stages. Nothing is started."""
+    planned: set[str] = set()
+    for variant, own in variants_of(config):
+        same = _identity(variant, own)
+        plan = make_plan(variant_stages(variant, own), own.model_dump(mode="json"), store)
+        names = ", ".join(row.stage for row in plan.work)
+        said = "as a row above" if same in planned else f"{summary_line(plan)}{f' ({names})' if names else ''}"
+        planned.add(same)
+        yield f"{_title(variant)}: {said}"
+
+
+async def run_ablations(config: ExperimentConfig) -> tuple[Store, ObjectRef]:
+    """``ablations.json`` and its page, in the store. Called inside a flow.
+
+    Raises StageCancelled where a person stopped a row; ValueError, before anything is started, where a row's
+    configuration is not valid.
+    """
+    store = open_store()
+    rows = variants_of(config)
+    scores: dict[str, ObjectRef] = {}
+    failures: dict[str, str] = {}
+    done: dict[str, ObjectRef | str] = {}
+    for place, (variant, own) in enumerate(rows, start=1):
+        same = _identity(variant, own)
+        if same not in done:
+            print(f"{_title(variant)} ({place} of {len(rows)})", file=sys.stderr)
+            done[same] = await _scored(variant, own, store)
+        outcome = done[same]
+        if isinstance(outcome, str):
+            failures[variant.key] = outcome
+        else:
+            scores[variant.key] = outcome
+    result = await _collected(config, scores, failures, store)
+    name = reference_name(config)
+    current = store.refs.read(ABLATIONS, name)
+    store.refs.move(ABLATIONS, name, result.kind, result.digest, expected=current.digest if current else None)
+    return store, result
+
+
+async def _scored(variant: Variant, config: ExperimentConfig, store: Store) -> ObjectRef | str:
+    """The row's scores, or why there are none."""
+    values = config.model_dump(mode="json")
+    try:
+        stages = variant_stages(variant, config)
+        found = await run_stages(stages, values, store, LocalBackend(), parallel_jobs=config.runtime.parallel_jobs)
+    except StageCancelled:
+        raise
+    except StageError as error:
+        print(f"{_title(variant)}: {error}", file=sys.stderr)
+        return str(error).splitlines()[0]
+    return found[SCORE].object
+
+
+async def _collected(
+    config: ExperimentConfig, scores: dict[str, ObjectRef], failures: dict[str, str], store: Store
+) -> ObjectRef:
+    """One stage over the results of many runs."""
+    from prefect.runtime import flow_run
+
+    stage = Stage(
+        name="ablations",
+        version=1,
+        entry="reports.ablations:build_ablations",
+        config={"config": ""},
+        literals={"failures": failures},
+        inputs=dict.fromkeys(scores, SCORE),
+        packages=("jinja2",),
+    )
+    values = stage.values(config.model_dump(mode="json"))
+    key = stage_key(stage, values, {name: ref.digest for name, ref in scores.items()})
+    run_id, backend = str(flow_run.id), LocalBackend()
+    Followed(store, run_id).add(stage.name, key)
+    with open_view() as view:
+        work = StageWork(stage, values, scores, store, backend, {STAGE_KEY: key}, view)
+        async with watch_for_cancel(store, backend, run_id):
+            state = await run_stage(stage.name, work)
+            return (await state.aresult()).object
+
+
+def _identity(variant: Variant, config: ExperimentConfig) -> str:
+    return f"{variant.method} {config_digest(config)}"
+
+
+def _title(variant: Variant) -> str:
+    return f"{variant.table.replace('_', ' ').capitalize()}, {variant.label}"
