@@ -14,14 +14,14 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from diffsensei.data.annotation_file import read_annotations
-from diffsensei.data.page_paths import series_of
-from diffsensei.data.tables import printable
+from diffsensei.data.page_paths import check_image_path, series_of
+from diffsensei.data.refusal import Refusal
 
 COUNTS = ("pages", "panels", "characters", "dialogs")
 OK = "ok"
 UNDECIDED = "undecided"
 """Split of accepted pages before panels are cut."""
-NO_SERIES = "(no path)"
+NO_SERIES = "(no usable path)"
 
 
 class Coverage(BaseModel):
@@ -112,8 +112,15 @@ def _length(frame: Any, kind: str) -> int:
 
 
 def _series(raw: Any) -> str:
+    """What the path names; a path that is refused names none, for nothing of such a "series" could be held out."""
     path = raw.get("image_path") if isinstance(raw, dict) else None
-    return series_of(printable(path)) or NO_SERIES if isinstance(path, str) else NO_SERIES
+    if not isinstance(path, str):
+        return NO_SERIES
+    try:
+        check_image_path(path)
+    except Refusal:
+        return NO_SERIES
+    return series_of(path)
 
 
 def _held_out(raw_pages: Sequence[Any], split: Mapping[str, Any]) -> dict[str, Any]:

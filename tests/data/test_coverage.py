@@ -30,13 +30,15 @@ def ingested(tmp_path_factory) -> Path:
         folder.mkdir()
     collect_annotations(source=SOURCE, workspace=work["a"], output=root / "annotations")
     download_pages(
-        source=SOURCE, download=DATA.download, annotations=root / "annotations",
+        source=SOURCE, download=DATA.download, library=root / "library", limits=root / "limits",
+        annotations=root / "annotations",
         workspace=work["d"], output=root / "download",
     )  # fmt: skip
     with ThreadPoolExecutor(2) as executor:
         validate_pages(
             validation=DATA.validation.replaced(max_quarantine_rate=1.0, min_panel_side=16), download=DATA.download,
-            download_dir=root / "download", workspace=work["v"], output=root / "validate", executor=executor,
+            annotations=root / "download", download_dir=root / "download",
+            workspace=work["v"], output=root / "validate", executor=executor,
         )  # fmt: skip
         cut_panels(
             split=DATA.split.replaced(eval_pages_per_series=2), validated=root / "validate",
@@ -49,13 +51,13 @@ def ingested(tmp_path_factory) -> Path:
 def test_nothing_is_counted_twice_or_lost(ingested: Path) -> None:
     found = read_coverage(ingested / "download", ingested / "validate", ingested / "panels")
     counts = json.loads((ingested / "validate" / "counts.json").read_text())
-    for state in ("ok", "quarantined", "missing"):
+    for state in ("ok", "quarantined", "missing", "removed"):
         total = found.totals.get(state, dict.fromkeys(COUNTS, 0))
         assert total["pages"] == counts["page"][state]
         assert total["panels"] == counts["panel"][state]
         assert total["characters"] + total["dialogs"] == counts["box"][state]
     assert found.totals["all"]["pages"] == SOURCE.num_series * SOURCE.pages_per_series
-    assert {row["state"] for row in found.rows} == {"ok", "quarantined", "missing"}
+    assert {row["state"] for row in found.rows} == {"ok", "quarantined", "removed"}
     assert any(row["reason"] == "dead_url_404" for row in found.rows)
     for what in COUNTS:
         assert sum(row[what] for row in found.rows) == found.totals["all"][what]
@@ -105,7 +107,7 @@ def test_numbers_by_hand() -> None:
         ("a", "quarantined", "unknown_type", ""): (0, 0, 1, 0),
         ("a", "removed", "taken_out", ""): (1, 1, 3, 0),
         ("b", "missing", "dead_url_404", ""): (1, 1, 1, 1),
-        ("(no path)", "quarantined", "bad_annotation", ""): (1, 0, 0, 0),
+        ("(no usable path)", "quarantined", "bad_annotation", ""): (1, 0, 0, 0),
     }
     assert found.share("pages") == 0.25
     assert found.held_out == {"wanted": 2, "chosen": 1, "lost": 1, "lost_by_series": {"b": 1}}

@@ -46,7 +46,7 @@ def validated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for index in range(4):
             key = {"page_id": page_id, "panel_id": f"{page_id}-{index}", "panel_index": index}
             frame = [100.0 * index, 0.0, 100.0 * index + 95, 290.0]
-            rows["panels"].append(key | dict(zip(BOX, frame, strict=True)) | {"caption": "a panel"})
+            rows["panels"].append(key | dict(zip(BOX, frame, strict=True)) | {"caption": "a panel", "dhash": ""})
             rows["characters"].append(
                 key | dict(zip(BOX, frame, strict=True)) | {"box_index": 0, "character_id": "0", "type": 0}
             )

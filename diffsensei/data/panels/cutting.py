@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -236,7 +237,7 @@ def _cut_set(
     progress: Progress,
 ) -> None:
     """Write the shards, which begin at pages ``starts``, and the tables that address them."""
-    batches = [plan[start:stop] for start, stop in zip(starts, [*starts[1:], len(plan)], strict=True)]
+    batches = [plan[start:stop] for start, stop in pairwise([*starts, len(plan)])]
     futures = [
         executor.submit(write_shard, [cuts.without_rows() for cuts in batch], shards / shard_name(shard))
         for shard, batch in enumerate(batches)

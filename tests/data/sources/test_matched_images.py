@@ -31,7 +31,8 @@ def published(tmp_path_factory) -> Path:
         (root / name).mkdir()
     collect_annotations(source=WORLD, workspace=root / "workspace", output=root / "annotations")
     download_pages(
-        source=WORLD, download=DOWNLOAD, annotations=root / "annotations",
+        source=WORLD, download=DOWNLOAD, library=root / "library", limits=root / "limits",
+        annotations=root / "annotations",
         workspace=root / "workspace", output=root / "download",
     )  # fmt: skip
     return root

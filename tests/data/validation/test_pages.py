@@ -104,6 +104,8 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Ingested:
         download_pages(
             source=SOURCE,
             download=DOWNLOAD,
+            library=root / "library",
+            limits=root / "limits",
             annotations=annotations,
             workspace=folder(root, "w1"),
             output=downloaded,
