@@ -53,7 +53,7 @@ def _chain(config: ExperimentConfig, source: DataSource, path: str, prefix: str)
     )
     images = Stage(
         name=f"{prefix}download",
-        version=2,
+        version=3,
         entry=_brings_images(source),
         config={"source": path, "download": "data.download"},
         pace=_download_pace(source),
@@ -65,7 +65,7 @@ def _chain(config: ExperimentConfig, source: DataSource, path: str, prefix: str)
     stages += _annotation(config, source, images.name, prefix)
     validated = Stage(
         name=f"{prefix}validate",
-        version=2,
+        version=3,
         entry="diffsensei.data.validation.pages:validate_pages",
         config={
             "validation": "data.validation",

@@ -47,9 +47,9 @@ def draw_benchmark(folder: Path) -> Path:
                 id=f"c{index % 2}",
                 box=(0.1, 0.1, 0.6, 0.9),
                 reference=f"references/{name}-0.png",
+                source=f"{name}:1",
                 source_kind="other_panel",
                 place=f"{name}:0",
-                source=f"{name}:0",
                 type=0,
             )
             panel = BenchmarkPanel(
