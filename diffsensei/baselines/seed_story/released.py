@@ -68,6 +68,8 @@ def _language(agent: Path, llm: Path, tokenizer: Path, method: SeedStoryConfig, 
     words = load_llm_tokenizer(tokenizer)
     StoryPrompts(words, num_slots, language.max_caption_tokens)
     vocabulary = first_shape(changes.replaced, VOCABULARY_TABLES[0], 2, source)[0]
+    odd = {name for name in VOCABULARY_TABLES if changes.replaced[name].shape != (vocabulary, llm_dim)}
+    refuse_keys(source, missing=set(), unexpected=set(), mismatched=odd)
     if len(words) > vocabulary:
         raise ValueError(
             f"expected at most {vocabulary} tokens, as {agent} embeds, got {len(words)} in {tokenizer}; give the "

@@ -79,11 +79,14 @@ def written(world: Any, experiment: Any, tmp_path_factory: pytest.TempPathFactor
     return agent, drawing, own
 
 
-def convert(world: Any, experiment: Any, recipe: SeedStoryConfig, agent: Any, drawing: Any, root: Path) -> Path:
+def convert(
+    world: Any, experiment: Any, recipe: SeedStoryConfig, agent: Any, drawing: Any, root: Path, base: Path | None = None
+) -> Path:
     torch.save(agent, root / "agent.bin")
     torch.save(drawing, root / "drawing.bin")
     llm, output = Path(world.foundations["llm"]), root / "imported"
-    import_seed_story(root / "agent.bin", root / "drawing.bin", llm, llm, recipe, experiment.model.unet, output)
+    files = root / "agent.bin", root / "drawing.bin"
+    import_seed_story(*files, base or llm, llm, recipe, experiment.model.unet, output)
     return output
 
 
@@ -99,6 +102,17 @@ def test_it_draws_as_the_networks_it_was_written_from(
         method = build_seed_story(recipe, "given", foundations, folder, folder, torch.device("cpu"))
         drawn.append({name: i.tobytes() for name, i in method.generate([PAGE], tmp_path, recipe.sampling)})
     assert drawn[0] == drawn[1]
+
+
+def test_the_base_may_lack_the_rows_of_image_tokens(
+    world: Any, experiment: Any, recipe: SeedStoryConfig, written: tuple[Any, Any, Path], tmp_path: Path
+) -> None:
+    base = load_llm(world.foundations["llm"]).model
+    base.resize_token_embeddings(base.config.vocab_size - 6)
+    base.save_pretrained(tmp_path / "base")
+    imported = convert(world, experiment, recipe, *written[:2], tmp_path, tmp_path / "base")
+    wanted, got = (load_llm(str(folder / "llm")).model.state_dict() for folder in (written[2], imported))
+    assert all(torch.equal(wanted[name], tensor) for name, tensor in got.items())
 
 
 @pytest.mark.parametrize(
