@@ -37,3 +37,29 @@ def convert_language_model(llm: Path, tokenizer: Path, output: Path) -> None:
 
     hide_loading_bars()
     import_language_model(llm, tokenizer, output)
+
+
+def convert_storygen(folder: Path, output: Path) -> None:
+    """A released StoryGen to the output of its second stage. Raises ValueError for tensors that do not fit."""
+    from diffsensei.baselines.storygen.released import import_storygen
+
+    hide_loading_bars()
+    import_storygen(folder, output)
+
+
+def convert_ms_diffusion(weights: Path, config: ExperimentConfig, output: Path) -> list[str]:
+    """A released MS-Diffusion to its stage's output; returns names that were passed over. Raises likewise."""
+    from diffsensei.baselines.ms_diffusion.released import import_ms_diffusion
+
+    hide_loading_bars()
+    return import_ms_diffusion(weights, config.baselines.ms_diffusion, config.model.unet, output)
+
+
+def convert_seed_story(
+    agent: Path, detokenizer: Path, llm: Path, tokenizer: Path, config: ExperimentConfig, output: Path
+) -> None:
+    """A released SEED-Story to the outputs of its two stages, in one folder. Raises ValueError likewise."""
+    from diffsensei.baselines.seed_story.released import import_seed_story
+
+    hide_loading_bars()
+    import_seed_story(agent, detokenizer, llm, tokenizer, config.baselines.seed_story, config.model.unet, output)

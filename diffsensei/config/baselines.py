@@ -162,7 +162,8 @@ class SeedStoryConfig(Config):
     """A language model over interleaved captions and image features, and an SDXL that draws features."""
 
     visual_encoder: str
-    """CLIP vision tower (hub id, folder or ``embedded:<name>``) whose patch tokens are the features."""
+    """CLIP vision tower (hub id, folder or ``embedded:<name>``) whose patch tokens are the features; or Qwen-VL's, as a
+    file of its state dict or a folder with ``qwen_vit_G.pt``."""
     llm: str
     """Llama with image slots in its vocabulary, tokenizer beside it."""
     language: SeedStoryLanguageConfig

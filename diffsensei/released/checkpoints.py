@@ -19,7 +19,7 @@ from diffsensei.models.agent_resampler import AgentResamplers
 from diffsensei.models.identity_adapter import LEARNT_NORMS, IdentityAdapter
 from diffsensei.models.unet import add_manga_conditions, build_unet, save_unet
 from diffsensei.released.changes import LanguageModelChanges, split_agent
-from diffsensei.released.language_model import load_llama
+from diffsensei.released.language_model import VOCABULARY_TABLES, load_llama
 from diffsensei.released.networks import agent_from, resampler_from
 from diffsensei.released.placement import whole_folder
 from diffsensei.released.settings import GeneratorSettings
@@ -28,8 +28,6 @@ from diffsensei.released.tokenizer import load_llm_tokenizer
 
 CPU = torch.device("cpu")
 UNET, RESAMPLER = "unet_trained", "image_proj"
-VOCABULARY_TABLES = ("model.embed_tokens.weight", "lm_head.weight")
-"""Trained whole by the reference code; an adapter holds no more of them than their image-token rows."""
 
 
 def import_checkpoint(
@@ -65,12 +63,12 @@ def _convert_image_generator(
         resampler.save_pretrained(output / "resampler")
         num_queries = resampler.config["num_queries"]
     state = _named(content[UNET], f"{source} ({UNET})")
-    unet = _empty_unet(state, f"{source} ({UNET})", config, num_queries, settings)
+    unet = unet_of_state(state, f"{source} ({UNET})", config, num_queries, settings)
     fill(unet, state, f"{source} ({UNET})", device=CPU, dtype=torch.float32)
     save_unet(unet, output / "unet")
 
 
-def _empty_unet(
+def unet_of_state(
     state: State, source: str, config: UNetConfig, num_queries: int | None, settings: GeneratorSettings
 ) -> UNet2DConditionModel:
     text_key = next((name for name in state if name.endswith("attn2.to_k.weight")), "attn2.to_k.weight")
@@ -122,7 +120,10 @@ def _convert_identity_adapter(state: State, source: str, model: ModelConfig, max
 
 
 def _lies_beneath(name: str, adapter: IdentityAdapterConfig) -> bool:
-    """Whether a tensor that was trained whole belongs into the Llama, as the adapter has no place for it."""
+    """Whether a tensor that was trained whole belongs into the Llama, as the adapter has no place for it.
+
+    Of the vocabulary's tables it holds no more than their image-token rows.
+    """
     is_norm = name.removesuffix(".weight").rsplit(".", 1)[-1] in LEARNT_NORMS
     return name in VOCABULARY_TABLES or (is_norm and not adapter.train_norms)
 

@@ -9,12 +9,20 @@ from diffsensei.released.changes import LanguageModelChanges
 from diffsensei.released.layout import read_object
 from diffsensei.released.stored import fill, folder_state
 
+VOCABULARY_TABLES = ("model.embed_tokens.weight", "lm_head.weight")
+
 
 def load_llama(
-    folder: Path, changes: LanguageModelChanges | None = None, *, device: torch.device, dtype: torch.dtype | None
+    folder: Path,
+    changes: LanguageModelChanges | None = None,
+    *,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    vocabulary: int | None = None,
 ) -> LlamaForCausalLM:
     """``folder/config.json`` and its weights (one file or shards, safetensors or pickle), frozen.
 
+    ``vocabulary`` is its size where ``changes`` replace embedding and head by tables of another.
     Changes are merged in float32 before the conversion to ``dtype``. Fixed frequencies that older versions of the
     library stored with each layer (``rotary_emb.inv_freq``) are passed over. Raises ValueError if tensors are missing,
     left over or misshapen, or if ``changes`` do not fit them.
@@ -25,6 +33,9 @@ def load_llama(
     config = LlamaConfig.from_dict(settings)
     rotary = {f"model.layers.{layer}.self_attn.rotary_emb.inv_freq" for layer in range(config.num_hidden_layers)}
     state = {name: tensor for name, tensor in folder_state(folder).items() if name not in rotary}
+    if vocabulary is not None and changes is not None:
+        config.vocab_size = vocabulary
+        state |= {name: changes.replaced[name] for name in VOCABULARY_TABLES if name in changes.replaced}
     with torch.device("meta"):
         llm = LlamaForCausalLM(config)
     if changes is None:

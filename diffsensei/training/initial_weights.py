@@ -58,7 +58,7 @@ def start_from_ip_adapter(reference: str, unet: UNet2DConditionModel, resampler:
     fill_strictly(resampler, projector, f"{reference} (image_proj)")
 
     parameters = unet.state_dict(keep_vars=True)
-    cross_attention = [name for name in _processor_order(unet) if name.endswith("attn2.processor")]
+    cross_attention = [name for name in processor_order(unet) if name.endswith("attn2.processor")]
     layers = _below("ip_adapter.", state)
     expected = {
         f"{2 * index + 1}.{matrix}.weight": parameters[f"{name}.{matrix}.weight"]
@@ -79,7 +79,7 @@ def start_from_ip_adapter(reference: str, unet: UNet2DConditionModel, resampler:
         parameter.data.copy_(layers[name])
 
 
-def _processor_order(unet: UNet2DConditionModel) -> list[str]:
+def processor_order(unet: UNet2DConditionModel) -> list[str]:
     """Names of the attention processors as IP-Adapter numbers them: down blocks, up blocks, middle."""
     blocks = ("down_blocks.", "up_blocks.", "mid_block.")
     return [name for block in blocks for name in unet.attn_processors if name.startswith(block)]

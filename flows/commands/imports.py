@@ -9,7 +9,7 @@ from diffsensei.config import load_preset
 from diffsensei.config.schema import CORRECTED, REFERENCE, FidelityConfig
 from flows.commands.options import NewFolder, Overrides, Preset
 
-imports = typer.Typer(no_args_is_help=True, help="Convert weights of the original DiffSensei.")
+imports = typer.Typer(no_args_is_help=True, help="Convert weights that others released.")
 
 Fidelity = Literal["reference", "corrected"]
 FIDELITY: dict[Fidelity, FidelityConfig] = {"reference": REFERENCE, "corrected": CORRECTED}
@@ -69,4 +69,52 @@ def import_language_model(
     from tasks.importing import convert_language_model
 
     convert_language_model(folder, tokenizer, output)
+    typer.echo(str(output))
+
+
+@imports.command("storygen", epilog="Example: diffsensei import storygen StoryGen --output storygen")
+def import_storygen(
+    folder: Annotated[Path, typer.Argument(help="The downloaded haoningwu/StoryGen, with unet/.")], output: NewFolder
+) -> None:
+    """The released StoryGen to the output of its second training stage."""
+    from tasks.importing import convert_storygen
+
+    convert_storygen(folder, output)
+    typer.echo(str(output))
+
+
+@imports.command("ms-diffusion", epilog="Example: diffsensei import ms-diffusion ms_adapter.bin --output ms-diffusion")
+def import_ms_diffusion(
+    weights: Annotated[Path, typer.Argument(help="ms_adapter.bin of doge1516/MS-Diffusion.")],
+    output: NewFolder,
+    preset: Preset = "paper",
+    overrides: Overrides = None,
+) -> None:
+    """The released MS-Diffusion to the output of its training stage; the configuration gives blocks and head counts."""
+    config = load_preset(preset, overrides or ())
+    from tasks.importing import convert_ms_diffusion
+
+    for name in convert_ms_diffusion(weights, config, output):
+        typer.echo(f"ignored, without influence: {name}", err=True)
+    typer.echo(str(output))
+
+
+@imports.command(
+    "seed-story",
+    epilog="Example: diffsensei import seed-story mllm.bin detokenizer.bin --llm llama --tokenizer words --output out",
+)
+def import_seed_story(
+    agent: Annotated[Path, typer.Argument(help="pytorch_model.bin of the language model's training.")],
+    detokenizer: Annotated[Path, typer.Argument(help="pytorch_model.bin of the de-tokenizer.")],
+    llm: Annotated[Path, typer.Option(help="Folder of the Llama that it was trained from.")],
+    tokenizer: Annotated[Path, typer.Option(help="Folder of its tokenizer, with image slots.")],
+    output: NewFolder,
+    preset: Preset = "paper",
+    overrides: Overrides = None,
+) -> None:
+    """The released SEED-Story to the outputs of its two training stages, in one folder."""
+    config = load_preset(preset, overrides or ())
+    from tasks.importing import convert_seed_story
+
+    convert_seed_story(agent, detokenizer, llm, tokenizer, config, output)
     typer.echo(str(output))

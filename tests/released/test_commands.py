@@ -107,7 +107,7 @@ def test_a_language_model_is_joined_with_its_tokenizer(release: Any, tmp_path: P
     assert torch.equal(load_llm(str(tmp_path / "llm")).model.lm_head.weight, release.llm["lm_head.weight"])
 
 
-@pytest.mark.parametrize("command", ["released", "checkpoint"])
+@pytest.mark.parametrize("command", ["released", "checkpoint", "storygen", "ms-diffusion"])
 def test_what_is_none_is_told_in_one_line(tmp_path: Path, command: str) -> None:
     code, out, err = invoke("import", command, tmp_path / "nowhere", "--output", tmp_path / "out")
     assert (code, out) == (2, "")

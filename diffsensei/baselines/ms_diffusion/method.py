@@ -28,6 +28,7 @@ class MsDiffusion:
         "The frozen base is the manga text-to-image model: a stock SDXL draws no manga.",
         "MangaZero has no phrases for subjects, so all have the same one.",
         "The training references are the panel's own crops, as the paper says; in evaluation they are the benchmark's.",
+        "The encoder's processor crops a reference to its centre; the published code squashes it to a square first.",
         "The pseudo-mask and per-subject scales of the published demo are left out.",
     )
 

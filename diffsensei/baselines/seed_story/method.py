@@ -25,8 +25,7 @@ Captions = Literal["own", "given"]
 class SeedStory:
     """With its ``own`` captions it writes what happens next itself, as the paper had it; or captions are ``given``."""
 
-    deviations = (
-        "Features are the patch tokens of a CLIP tower, not those of Qwen-VL's.",
+    deviations: tuple[str, ...] = (
         "No attention sink: the published code computes it and never uses it; pages are shorter than the window.",
         "Panels are drawn at their own sizes; the published de-tokenizer draws squares.",
         "Its first stage is left out: the de-tokenizer starts from the manga text-to-image model and learns what "
@@ -44,6 +43,7 @@ class SeedStory:
         window: int,
         max_written_tokens: int,
     ) -> None:
+        self.deviations = (*visual.deviations, *self.deviations)
         self.name = "seed_story" if captions == "own" else "seed_story_given"
         self.consumes = frozenset({OTHER_PANELS, GIVEN_PANEL} | ({CAPTION} if captions == "given" else set()))
         self._language, self._visual, self._resampler, self._generator = language, visual, resampler, generator

@@ -16,10 +16,10 @@ class GridResampler(AgentResampler):
         where to look."""
         tokens = self.ln_kv(self.kv_proj(tokens))
         query = (self.ln_q(self.query) + self.pos_embed).expand(len(tokens), -1, -1)
-        return self.attn(query, tokens + _on_grid(self.pos_embed, tokens.shape[1]), tokens, need_weights=False)[0]
+        return self.attn(query, tokens + on_grid(self.pos_embed, tokens.shape[1]), tokens, need_weights=False)[0]
 
 
-def _on_grid(positions: Tensor, count: int) -> Tensor:
+def on_grid(positions: Tensor, count: int) -> Tensor:
     """(n, dim) positions of a square grid, bicubically resized to one of ``count`` cells."""
     if len(positions) == count:
         return positions

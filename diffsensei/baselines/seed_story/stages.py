@@ -9,7 +9,7 @@ from diffsensei.baselines.seed_story.language import StoryLanguage
 from diffsensei.baselines.seed_story.method import Captions, SeedStory
 from diffsensei.baselines.seed_story.objectives import DetokenizerObjective, StoryLanguageObjective
 from diffsensei.baselines.seed_story.resamplers import StoryResamplers
-from diffsensei.baselines.seed_story.visual import ClipPatches
+from diffsensei.baselines.seed_story.visual import VisualEncoder, load_visual
 from diffsensei.config.baselines import SeedStoryConfig
 from diffsensei.config.schema import BucketConfig, Foundations
 from diffsensei.foundations.loading import load_llm, load_text_encoder
@@ -55,7 +55,7 @@ def train_seed_story_language(
         workspace=workspace,
         output=output,
     )
-    visual = ClipPatches(method.visual_encoder, run.low_precision, run.device)
+    visual = load_visual(method.visual_encoder, run.low_precision, run.device)
     loaded = load_llm(method.llm)
     resamplers = StoryResamplers(
         num_slots=method.language.num_slots,
@@ -110,7 +110,7 @@ def train_seed_story(
         workspace=workspace,
         output=output,
     )
-    visual = ClipPatches(method.visual_encoder, run.low_precision, run.device)
+    visual = load_visual(method.visual_encoder, run.low_precision, run.device)
     teller = read_language(method, language)
     unet = load_unet(pretrain / "unet")
     encoders = [load_text_encoder(reference) for reference in (text_encoder, text_encoder_2)]
@@ -170,7 +170,7 @@ def build_seed_story(
     load_strict(resampler, trained / RESAMPLER / _WEIGHTS)
     return SeedStory(
         place(read_language(method, language), device, dtype),
-        ClipPatches(method.visual_encoder, dtype, device),
+        load_visual(method.visual_encoder, dtype, device),
         place(resampler, device, dtype),
         load_image_generator(foundations, trained, device),
         captions=captions,
@@ -190,7 +190,7 @@ def read_language(method: SeedStoryConfig, folder: Path) -> StoryLanguage:
     return language.eval().requires_grad_(False)
 
 
-def _batches(run: StageRun, method: SeedStoryConfig, visual: ClipPatches) -> StoryBatches:
+def _batches(run: StageRun, method: SeedStoryConfig, visual: VisualEncoder) -> StoryBatches:
     return StoryBatches(
         run.plan(),
         run.panel_set,

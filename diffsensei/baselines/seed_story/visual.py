@@ -1,11 +1,16 @@
 """A panel as the language model knows it: P tokens of a frozen vision tower, on a square grid."""
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from diffsensei.baselines.seed_story.qwen_visual import read_qwen_visual
 from diffsensei.foundations.loading import load_clip_image_encoder
+
+QWEN_WEIGHTS = "qwen_vit_G.pt"
+"""The published name of the tower's state dict."""
 
 
 class VisualEncoder(Protocol):
@@ -16,6 +21,8 @@ class VisualEncoder(Protocol):
     num_tokens: int
     """P, a square number."""
     dim: int
+    deviations: tuple[str, ...]
+    """From the published tower, for the report."""
 
     def encode(self, images: Tensor) -> Tensor:
         """uint8 grey (K, side, side) -> (K, P, dim)."""
@@ -28,6 +35,8 @@ class VisualEncoder(Protocol):
 
 class ClipPatches:
     """The penultimate patch tokens of a CLIP vision tower: what stands in for Qwen-VL's tower at small sizes."""
+
+    deviations: tuple[str, ...] = ("Features are the patch tokens of a CLIP tower, not those of Qwen-VL's.",)
 
     def __init__(self, reference: str, dtype: torch.dtype, device: torch.device) -> None:
         encoder = load_clip_image_encoder(reference, dtype)
@@ -52,3 +61,15 @@ class ClipPatches:
     def _tokens(self, pixels: Tensor) -> Tensor:
         tokens: Tensor = self._model(pixels.to(self._model.dtype), output_hidden_states=True).hidden_states[-2]
         return tokens[:, 1:].float()
+
+
+def load_visual(reference: str, dtype: torch.dtype, device: torch.device) -> VisualEncoder:
+    """Qwen-VL's tower where ``reference`` is a file of its state dict, or a folder with ``qwen_vit_G.pt``; else CLIP's.
+
+    Raises ValueError for weights that are missing or do not fit.
+    """
+    path = Path(reference).expanduser()
+    for weights in (path, path / QWEN_WEIGHTS):
+        if weights.is_file():
+            return read_qwen_visual(weights, dtype, device)
+    return ClipPatches(reference, dtype, device)

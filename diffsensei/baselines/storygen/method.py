@@ -10,6 +10,7 @@ from torch import Tensor
 from diffsensei.baselines.stable_diffusion import encode_captions
 from diffsensei.baselines.storygen.context import Read
 from diffsensei.baselines.storygen.objective import EarlierPanels, context_features, encode_earlier, latent_shape
+from diffsensei.baselines.storygen.pixels import PixelRange
 from diffsensei.config.baselines import StoryGenConfig
 from diffsensei.config.schema import SamplingConfig
 from diffsensei.diffusion.guidance import Predict, guided
@@ -21,19 +22,30 @@ from diffsensei.models.text import TextEncoder
 from diffsensei.seeding import stream_seed
 from diffsensei.training.story_batch import squashed
 
+SIGNED = "Earlier panels are read in [-1, 1], which the published code means to do and does not."
+
 
 class StoryGen:
     """Guidance has three branches: nothing, the earlier panels, the caption as well."""
 
     name = "storygen"
     consumes = frozenset({CAPTION, OTHER_PANELS, GIVEN_PANEL})
-    deviations = (
+    deviations: tuple[str, ...] = (
         "Panels have their own sizes; the published code is bound to 512 x 512.",
-        "Earlier panels are read in [-1, 1], which the published code means to do and does not.",
         "A panel with fewer earlier ones than a training batch reads gets blank ones, as when they are dropped.",
     )
 
-    def __init__(self, painter: Painter, text_encoder: TextEncoder, config: StoryGenConfig) -> None:
+    def __init__(
+        self,
+        painter: Painter,
+        text_encoder: TextEncoder,
+        config: StoryGenConfig,
+        pixel_range: PixelRange = "signed",
+    ) -> None:
+        """``pixel_range`` is what the weights were trained to read earlier panels in."""
+        self._pixel_range = pixel_range
+        if pixel_range == "signed":
+            self.deviations = (*self.deviations, SIGNED)
         self._painter, self._text, self._config = painter, text_encoder, config
         self._noising = Noising(painter.vae.config["scaling_factor"]).to(painter.unet.device)
 
@@ -74,7 +86,9 @@ class StoryGen:
         blank = EarlierPanels(earlier.images, (("",) * count,) * len(turns), torch.zeros_like(earlier.exists))
         both = [blank, earlier]
         scaling_factor = self._painter.vae.config["scaling_factor"]
-        latents = torch.cat([encode_earlier(self._painter.vae, part, scaling_factor, draws[0]) for part in both])
+        latents = torch.cat(
+            [encode_earlier(self._painter.vae, part, scaling_factor, draws[0], self._pixel_range) for part in both]
+        )
         noise = draws[1, :, :1].expand_as(draws[1]).repeat(2, 1, 1, 1, 1)
         context_text = torch.cat([self._encoded(part.flat_captions()) for part in both])
         text = torch.cat([nothing, nothing, asked])

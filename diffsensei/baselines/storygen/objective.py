@@ -7,8 +7,9 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
-from diffsensei.baselines.stable_diffusion import encode_captions, grey_to_pixels
+from diffsensei.baselines.stable_diffusion import encode_captions
 from diffsensei.baselines.storygen.context import Features, Keep, Read, behind_one_another, reference_timesteps
+from diffsensei.baselines.storygen.pixels import PixelRange, earlier_pixels
 from diffsensei.config.baselines import StoryGenDrops
 from diffsensei.models.box_masks import dialog_mask
 from diffsensei.models.diffusion_loss import Noised, Noising
@@ -122,10 +123,17 @@ def latent_shape(vae: AutoencoderKL, images: Tensor) -> tuple[int, ...]:
     return *images.shape[:2], vae.config["latent_channels"], side, side
 
 
-def encode_earlier(vae: AutoencoderKL, earlier: EarlierPanels, scaling_factor: float, noise: Tensor) -> Tensor:
-    """Latents (B, n, C, h, w) drawn from the posterior by ``noise`` of that shape; an empty slot is the zero image,
-    mid-grey."""
-    pixels = grey_to_pixels(earlier.images.flatten(0, 1)) * earlier.exists.flatten()[:, None, None, None]
+def encode_earlier(
+    vae: AutoencoderKL,
+    earlier: EarlierPanels,
+    scaling_factor: float,
+    noise: Tensor,
+    pixel_range: PixelRange = "signed",
+) -> Tensor:
+    """Latents (B, n, C, h, w), float32, drawn from the posterior by ``noise`` of that shape; an empty slot is the zero
+    image in any range, which the autoencoder takes for mid-grey."""
+    pixels = earlier_pixels(earlier.images.flatten(0, 1), pixel_range)
+    pixels = pixels * earlier.exists.flatten()[:, None, None, None]
     posterior = vae.encode(pixels.to(vae.dtype)).latent_dist
     latents = (posterior.mean + posterior.std * noise.flatten(0, 1).to(posterior.mean.dtype)) * scaling_factor
     return latents.float().unflatten(0, earlier.images.shape[:2])
@@ -137,13 +145,13 @@ def context_features(
     """What ``unet`` has of n earlier panels of each of B: (B, n*L, C) per layer.
 
     ``latents`` and ``noise`` (B, n, C, h, w), the panels' ``timesteps`` (B,), the earlier captions' ``text`` (B*n, T,
-    C).
+    C), in whose precision the UNet computes.
     """
     count = latents.shape[1]
     at = reference_timesteps(timesteps, count).flatten()
     keep = Keep()
     unet(
-        noising.at(latents.flatten(0, 1), noise.flatten(0, 1), at),
+        noising.at(latents.flatten(0, 1), noise.flatten(0, 1), at).to(text.dtype),
         at,
         encoder_hidden_states=text,
         cross_attention_kwargs={"condition": keep},

@@ -9,6 +9,7 @@ from diffsensei.baselines.stable_diffusion import load_sd_unet, read_sd_unet, sa
 from diffsensei.baselines.storygen.context import add_context
 from diffsensei.baselines.storygen.method import StoryGen
 from diffsensei.baselines.storygen.objective import StoryGenObjective
+from diffsensei.baselines.storygen.pixels import read_pixel_range
 from diffsensei.config.baselines import StableDiffusionParts, StoryGenConfig
 from diffsensei.config.schema import BucketConfig
 from diffsensei.foundations.loading import load_text_encoder, load_vae
@@ -146,7 +147,7 @@ def build_storygen(method: StoryGenConfig, base: StableDiffusionParts, trained: 
     text = load_text_encoder(base.text_encoder, dtype)
     place(text.model, device)
     unet = place(read_sd_unet(trained / "unet", add_context), device, dtype)
-    return StoryGen(Painter(place(load_vae(base.vae), device), unet, ddim()), text, method)
+    return StoryGen(Painter(place(load_vae(base.vae), device), unet, ddim()), text, method, read_pixel_range(trained))
 
 
 def _batches(run: StageRun, method: StoryGenConfig, max_dialogs: int) -> StoryBatches:
