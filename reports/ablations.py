@@ -1,6 +1,6 @@
 """The ablation tables in the paper's shape: ours with intervals, the paper's beside, and what is decided."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,7 +141,7 @@ def _line(row: AblationRow, found: Ablations) -> Line:
     )
 
 
-def _against(row: AblationRow, found: Ablations) -> Sequence[Against | None]:
+def _against(row: AblationRow, found: Ablations) -> tuple[Against | None, ...]:
     pairs = {
         pair.metric: pair for pair in found.comparisons.get(row.variant.table, ()) if pair.method == row.variant.key
     }
