@@ -42,6 +42,8 @@ class RequestedPanel(BaseModel):
     characters: tuple[RequestedCharacter, ...]
     dialogs: tuple[tuple[float, float, float, float], ...]
     seed: int
+    given: str = ""
+    """Image that every method gets instead of drawing the panel, or empty."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,11 @@ def panel_cards(
         PanelCard(
             anchor=f"panel-{number}",
             request=panel,
-            versions=tuple(_version(panel, info, scores, benchmark, generated, seed, assets) for info in shown),
+            versions=tuple(
+                _version(panel, info, scores, benchmark, generated, seed, assets)
+                for info in shown
+                if info.name == GROUND_TRUTH or not panel.given
+            ),
             references=tuple(_reference(panel, slot, benchmark, assets) for slot in range(len(panel.characters))),
             boxes=_boxes(panel),
         )
@@ -151,7 +157,7 @@ def extreme_lists(
     if not methods:
         return None, []
     main = methods[-1]
-    by_id = {card.request.panel_id: card for card in cards}
+    by_id = {card.request.panel_id: card for card in cards if not card.request.given}
     lists = []
     for metric in summary.metrics:
         if metric.name not in EXTREME_METRICS:

@@ -55,7 +55,7 @@ def drawn_pages() -> tuple[Path, Path]:
         )
         for index, frame in enumerate(drawn.annotation.frames):
             key = {"page_id": page_id, "panel_id": f"{page_id}-{index}", "panel_index": index}
-            rows["panels"].append(key | _corners(frame.bbox) | {"caption": frame.caption})
+            rows["panels"].append(key | _corners(frame.bbox) | {"caption": frame.caption, "dhash": ""})
             for place, character in enumerate(frame.characters):
                 about = {"box_index": place, "character_id": str(character.id), "type": character.type}
                 rows["characters"].append(key | _corners(character.bbox) | about)

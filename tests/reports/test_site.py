@@ -1,3 +1,4 @@
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -132,6 +133,22 @@ def test_a_missing_picture_is_a_state(make_run):
     (run.arguments["generate_stage1"] / "images" / "0" / "panel2.png").unlink()
     build_report(**run.arguments)
     assert "not generated" in _read(run.arguments["output"])["panels.html"].text
+
+
+def test_a_given_panel_is_no_missing_picture(make_run):
+    run = make_run()
+    listing = run.arguments["benchmark"] / "panels.jsonl"
+    first, *rest = listing.read_text().splitlines(keepends=True)
+    given = json.loads(first)
+    given["given"] = f"truth/{given['panel_id']}.png"
+    listing.write_text(json.dumps(given) + "\n" + "".join(rest))
+    for name, folder in run.arguments.items():
+        if name.startswith("generate_"):
+            (folder / "images" / "0" / f"{given['panel_id']}.png").unlink()
+    build_report(**run.arguments)
+    text = _read(run.arguments["output"])["panels.html"].text
+    assert text.count("Given to every method as it is") == 1
+    assert "not generated" not in text
 
 
 def test_the_same_run_gives_the_same_bytes(make_run, tmp_path):
