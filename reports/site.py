@@ -21,6 +21,7 @@ from reports.ablations import ablation_view
 from reports.assets import AssetFolder
 from reports.data_quality import read_data_quality
 from reports.gallery import MAX_PANELS, NUM_COLOURS, extreme_lists, panel_cards, read_panels
+from reports.orderings import find_orderings
 from reports.paper import TABLES
 from reports.provenance import read_provenance, repeat_command
 from reports.results_table import ABSENT, ResultsTable, comparison_rows, figure_text, interval_text, results_table
@@ -107,6 +108,7 @@ def build_report(
             "summary": summary,
             "scope": {"title": title, "text": text},
             "table": table,
+            "orderings": find_orderings(summary),
             "tiles": _tiles(summary, table, main_method.name) if main_method else [],
             "main_method": main_method.label if main_method else "",
             "judges": list(summary.judges.items()),
