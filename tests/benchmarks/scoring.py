@@ -146,7 +146,7 @@ def _score(panels: list[BenchmarkPanel], request: Request, sets: dict[tuple[str,
     items = pd.DataFrame(rows, columns=list(ITEM_COLUMNS)).astype(
         {"value": "float64", "tp": "Int64", "fp": "Int64", "fn": "Int64"}
     )
-    return summarise(panels, items, sets, judges, evaluation, benchmark="")
+    return summarise(panels, items, sets, judges, evaluation, benchmark="", said={method: {} for method, _ in sets})
 
 
 def _check_frechet(a: Features, b: Features) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from prefect.runtime import flow_run
 
 from infra.jobs.local import LocalBackend
 from infra.outcome import StageCancelled, StageRefused, StageResult
-from infra.stage import Action, Stage
+from infra.stage import Action, Resources, Stage
 from infra.store import Store
 from tasks.cancellation import cancel_run
 from tasks.pipeline import run_stages
@@ -77,11 +78,11 @@ def test_a_refused_stage_names_its_cause_and_stops_what_follows(store: Store, tr
     assert store.stage_folders("never") == []
 
 
-def test_compute_stages_take_turns(store: Store, trivial_stages: str) -> None:
-    entry = f"{trivial_stages}:busy"
-    stages = [_number(trivial_stages), *(_after_number(name, entry, seconds=1.0) for name in ("pretrain", "score"))]
-    _, results = _run(stages, store)
-    spans = sorted(json.loads((results[name].object.path / "span.json").read_text()) for name in ("pretrain", "score"))
+def test_exclusive_stages_take_turns(store: Store, trivial_stages: str) -> None:
+    names, entry = ("one", "other"), f"{trivial_stages}:busy"
+    busy = [replace(_after_number(name, entry, seconds=1.0), resources=Resources(exclusive=True)) for name in names]
+    _, results = _run([_number(trivial_stages), *busy], store)
+    spans = sorted(json.loads((results[name].object.path / "span.json").read_text()) for name in names)
     assert spans[0][1] <= spans[1][0]
 
 
