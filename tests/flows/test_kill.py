@@ -29,6 +29,16 @@ SMALL = {
     "training.stage1.steps": 6,
     "training.stage2.steps": 4,
     "sampling.steps": 2,
+    "baselines.ar_ldm.training.steps": 2,
+    "baselines.storygen.single.steps": 2,
+    "baselines.storygen.context.steps": 2,
+    "baselines.ms_diffusion.training.steps": 2,
+    "baselines.seed_story.language_training.steps": 2,
+    "baselines.seed_story.detokenizer_training.steps": 2,
+    **{
+        f"baselines.{method}.sampling.steps": 2
+        for method in ("ar_ldm", "storygen", "ms_diffusion", "seed_story", "storydiffusion")
+    },
     "evaluation.bootstrap_resamples": 50,
 }
 OVERRIDES = [f"{path}={value}" for path, value in SMALL.items()]
