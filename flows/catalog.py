@@ -20,6 +20,8 @@ class FlowEntry:
     """Of a flow outside the pipeline: its own, beside preset and overrides."""
     configured: bool = True
     """Whether it takes a preset and overrides."""
+    plan: str = ""
+    """``module:function`` of configuration and store that tells, line by line, what a flow without targets would do."""
 
 
 FLOWS: dict[str, FlowEntry] = {
@@ -41,7 +43,13 @@ FLOWS: dict[str, FlowEntry] = {
         ),
         FlowEntry("evaluate", "flows.evaluate:evaluate", ("score",), "freeze the benchmark, generate and score"),
         FlowEntry("release", "flows.release:release", ("report",), "bundle, verify, report and move the references"),
-        FlowEntry("ablations", "flows.ablations:ablations", (), "the paper's Tables 3 and 4, a row at a time"),
+        FlowEntry(
+            "ablations",
+            "flows.ablations:ablations",
+            (),
+            "the paper's Tables 3 and 4, a row at a time",
+            plan="tasks.ablations:plan_ablations",
+        ),
         FlowEntry(
             "study-prepare",
             "flows.study:study_prepare",

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from diffsensei.foundations.loading import resolve
 from diffsensei.models.text import TextEncoder
-from diffsensei.models.weights import load_strict
+from diffsensei.models.weights import WEIGHTS, load_strict
 
-_WEIGHTS = "diffusion_pytorch_model.safetensors"
 _SDXL_ONLY = ("add_embedding.", "add_time_proj.")
 
 
@@ -54,13 +53,8 @@ def _without_second_encoder(unet: UNet2DConditionModel, text_dim: int) -> UNet2D
     return plain
 
 
-def save_sd_unet(unet: UNet2DConditionModel, folder: Path) -> None:
-    """Write ``config.json`` and one safetensors file."""
-    unet.save_pretrained(folder, max_shard_size="1TB")
-
-
 def read_sd_unet(folder: Path, install: Callable[[UNet2DConditionModel], None] | None = None) -> UNet2DConditionModel:
-    """What `save_sd_unet` wrote, after ``install`` added its parts to a stock UNet.
+    """What `save_unet` wrote, after ``install`` added its parts to a stock UNet.
 
     Raises ValueError where anything is missing or left over.
     """
@@ -69,7 +63,7 @@ def read_sd_unet(folder: Path, install: Callable[[UNet2DConditionModel], None] |
     unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder))
     if install is not None:
         install(unet)
-    load_strict(unet, folder / _WEIGHTS)
+    load_strict(unet, folder / WEIGHTS)
     return unet
 
 

@@ -2,7 +2,7 @@
 
 from diffsensei.config.base import Config, canonical_json, config_digest
 from diffsensei.config.experiment import ExperimentConfig
-from diffsensei.config.overrides import ConfigError, flatten, load_preset, override
+from diffsensei.config.overrides import ConfigError, flatten, load_preset, override, parse_value
 from diffsensei.config.presets import PAPER_SOURCES, PRESETS
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "flatten",
     "load_preset",
     "override",
+    "parse_value",
 ]

@@ -43,7 +43,7 @@ def override(config: ExperimentConfig, assignments: Iterable[str]) -> Experiment
         path, equals, text = assignment.partition("=")
         if not equals:
             raise ConfigError(f"override {assignment!r}: expected path=value, for example training.stage1.steps=10")
-        parsed.append((path.strip(), _parse(text.strip())))
+        parsed.append((path.strip(), parse_value(text.strip())))
     # A source's kind decides which fields it has: it goes first, in whatever order they were written.
     for path, value in sorted(parsed, key=lambda pair: pair[0] != SOURCE_KIND):
         if path == SOURCE_KIND:
@@ -112,7 +112,7 @@ def _assign(values: dict[str, Any], path: str, value: Any) -> None:
             node = node[part]
 
 
-def _parse(text: str) -> Any:
+def parse_value(text: str) -> Any:
     """JSON where it is JSON (numbers, lists, true, null), a string otherwise."""
     try:
         return json.loads(text)

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import ConditionalDetrConfig, PreTrainedConfig, ViTMAEConfig
 
 from diffsensei.magi.timm_backbone import rename_timm_resnet, resnet_config
+from diffsensei.models.weights import below
 
 DETECTION_PREFIX = "detection_transformer."
 CROPS_PREFIX = "crop_embedding_model."
@@ -57,7 +58,7 @@ def take_apart(config: dict[str, Any], state: dict[str, Tensor]) -> MagiLayout:
         if config.get(f"disable_{part}"):
             raise ValueError(f"expected a whole Magi, got one whose configuration says disable_{part}")
     detection_config, is_timm = _detection_config(config["detection_model_config"])
-    detection_state = _below(state, DETECTION_PREFIX)
+    detection_state = below(DETECTION_PREFIX, state)
     if is_timm:
         detection_state = rename_timm_resnet(detection_state, _STORED_BACKBONE)
     taken = (DETECTION_PREFIX, CROPS_PREFIX, *IGNORED_PREFIXES)
@@ -72,7 +73,7 @@ def crop_encoder(config: dict[str, Any], state: dict[str, Tensor], changes: dict
     """The crop encoder of a Magi, with ``changes`` to its configuration: by default a ViT-MAE that hides no patch."""
     return Part(
         ViTMAEConfig(**config["crop_embedding_model_config"] | changes),
-        _below(state, CROPS_PREFIX),
+        below(CROPS_PREFIX, state),
         _options(config["crop_embedding_image_preprocessing_config"]),
     )
 
@@ -87,10 +88,6 @@ def _detection_config(stored: dict[str, Any]) -> tuple[ConditionalDetrConfig, bo
         raise ValueError("expected a backbone without dilation, got one with; only plain ResNets are known")
     options["backbone_config"] = resnet_config((backbone or stored).get("backbone") or "resnet50")
     return ConditionalDetrConfig(**options), True
-
-
-def _below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def _options(processing: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from diffsensei.methods.sdxl_t2i import SdxlTextToImage
 from diffsensei.models.identity_adapter import load_adapter
 from diffsensei.models.resampler import Resampler
 from diffsensei.models.unet import load_unet
-from diffsensei.models.weights import load_strict
+from diffsensei.models.weights import load_saved
 
 StageOutputs = dict[str, Path]
 """Stage name -> folder of its output."""
@@ -80,9 +80,7 @@ def load_resampler(folder: Path) -> Resampler:
     """Read strictly. Raises ValueError if the folder or a tensor is missing, unexpected or of another shape."""
     if not (folder / "config.json").is_file():
         raise ValueError(f"expected config.json in resampler folder {folder}, found none; give the folder of stage 1")
-    resampler = Resampler.from_config(Resampler.load_config(folder))
-    load_strict(resampler, folder / "diffusion_pytorch_model.safetensors")
-    return resampler
+    return load_saved(Resampler, folder)
 
 
 def load_merged_adapter(foundations: Foundations, stage: Path, device: torch.device) -> MergedAdapter:

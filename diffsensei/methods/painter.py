@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -15,8 +16,8 @@ from torch import Tensor
 from diffsensei.config.schema import SamplingConfig
 from diffsensei.diffusion.guidance import Predict
 from diffsensei.diffusion.sampling import denoise, initial_noise
-from diffsensei.methods.method import Panel
-from diffsensei.methods.rollout import batches_by_size
+from diffsensei.methods.method import Page, Panel
+from diffsensei.methods.rollout import Turn, batches_by_size, in_reading_order
 from diffsensei.models.offload import on_its_device
 
 OnStepOfBatch = Callable[[Sequence[str], int, int, Tensor], Tensor]
@@ -45,6 +46,26 @@ class Painter:
         for batch in batches_by_size(panels, sampling.batch_size):
             latents = self.sample(batch, predictor(batch), sampling)
             yield from zip([panel.panel_id for panel in batch], self.decode(latents), strict=True)
+
+    def draw_in_turn(
+        self,
+        pages: Sequence[Page],
+        folder: Path,
+        window: int,
+        predictor: Callable[[Sequence[Turn]], Predict],
+        sampling: SamplingConfig,
+    ) -> Iterator[tuple[str, Image.Image]]:
+        """`in_reading_order`, where ``predictor`` sees of each panel of a batch what was drawn before it."""
+
+        def draw(turns: Sequence[Turn]) -> Iterator[tuple[str, Image.Image]]:
+            by_id = {turn.panel.panel_id: turn for turn in turns}
+
+            def of_batch(batch: Sequence[Panel]) -> Predict:
+                return predictor([by_id[panel.panel_id] for panel in batch])
+
+            return self.draw([turn.panel for turn in turns], of_batch, sampling)
+
+        return in_reading_order(pages, folder, window, draw)
 
     def sample(self, batch: Sequence[Panel], predict: Predict, sampling: SamplingConfig) -> Tensor:
         """Latents (B, 4, h, w), float32, of panels of one size. Each panel's noise comes from its own seed, so that its

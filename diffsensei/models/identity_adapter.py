@@ -22,7 +22,7 @@ from diffsensei.config.schema import IdentityAdapterConfig
 from diffsensei.models.agent_resampler import AgentResamplers
 from diffsensei.models.identity_prompt import IGNORED, IdentityPrompts, PromptBatch
 from diffsensei.models.identity_speech import next_token, speak
-from diffsensei.models.weights import load_strict
+from diffsensei.models.weights import WEIGHTS, load_strict
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def load_adapter(folder: Path, language_model: LanguageModel) -> IdentityAdapter
             "missing, unexpected or of another shape; use the language model of that training"
         )
     set_peft_model_state_dict(adapter.llm, changes)
-    load_strict(adapter.agent, folder / "agent" / "diffusion_pytorch_model.safetensors")
+    load_strict(adapter.agent, folder / "agent" / WEIGHTS)
     return adapter.eval()
 
 

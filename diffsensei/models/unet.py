@@ -23,9 +23,7 @@ from diffsensei.models.character_layouts import character_layout
 from diffsensei.models.conditions import Conditions
 from diffsensei.models.dialog_layouts import DIALOG_LAYOUTS, DialogLayout
 from diffsensei.models.region import CharacterLayout, PlacedRegion, Region
-from diffsensei.models.weights import load_strict
-
-_WEIGHTS = "diffusion_pytorch_model.safetensors"
+from diffsensei.models.weights import WEIGHTS, load_strict
 
 
 def build_unet(
@@ -164,5 +162,5 @@ def load_unet(folder: Path) -> UNet2DConditionModel:
         if manga is not None:
             add_manga_conditions(unet, **manga)
     unet.to_empty(device="cpu")
-    load_strict(unet, folder / _WEIGHTS)
+    load_strict(unet, folder / WEIGHTS)
     return unet

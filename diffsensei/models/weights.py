@@ -1,9 +1,16 @@
 """Reading safetensors into a module, all or nothing."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from safetensors.torch import load_file
 from torch import nn
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+"""How diffusers names the weights beside a ``config.json``."""
+Saved = TypeVar("Saved", bound=nn.Module)
+Value = TypeVar("Value")
 
 
 def load_strict(module: nn.Module, weights: Path) -> None:
@@ -26,3 +33,19 @@ def load_strict(module: nn.Module, weights: Path) -> None:
             "use weights saved from the same configuration"
         )
     module.load_state_dict(state)
+
+
+def load_saved(kind: type[Saved], folder: Path) -> Saved:
+    """A module of ``kind`` (a diffusers ``ConfigMixin``) as its ``save_pretrained`` wrote it to ``folder``.
+
+    Raises ValueError for weights that are missing or do not fit.
+    """
+    configured: Any = kind
+    module: Saved = configured.from_config(configured.load_config(folder))
+    load_strict(module, folder / WEIGHTS)
+    return module
+
+
+def below(prefix: str, state: Mapping[str, Value]) -> dict[str, Value]:
+    """The tensors whose names start with ``prefix``, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

@@ -5,7 +5,6 @@ Invitations are personal; whoever has none sees nothing but an empty page. On th
 """
 
 import asyncio
-import ipaddress
 import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +20,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from diffsensei.data.download.addresses import is_loopback
 from diffsensei.study.admission import Admission, Limiter, server_secret
 from diffsensei.study.ledger import Ledger, open_ledger
 from diffsensei.study.packets import NAME, Packet, read_invitations, read_packets
@@ -210,7 +210,7 @@ def serve(study: Path, host: str, port: int, address: str, announce: Callable[[s
     ``address`` is what raters' browsers call it, needed for a ``host`` other than a loopback address. Raises ValueError
     if the study is not prepared or being served, the port is taken, or the address is missing.
     """
-    if not address and not _is_loopback(host):
+    if not address and not is_loopback(host):
         raise ValueError(
             f"--host {host} lets others in: expected --address with the address raters open, for example "
             "https://study.example.org"
@@ -231,13 +231,6 @@ def serve(study: Path, host: str, port: int, address: str, announce: Callable[[s
 def _origin(address: str) -> str:
     parts = urlsplit(address)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _listener(host: str, port: int) -> socket.socket:

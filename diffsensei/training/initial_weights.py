@@ -5,12 +5,12 @@ from pathlib import Path
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from huggingface_hub import hf_hub_download
 from safetensors.torch import load_file
-from torch import Tensor
 
 from diffsensei.config.schema import UNetConfig
 from diffsensei.foundations.loading import fill_strictly, resolve
 from diffsensei.models.resampler import Resampler
 from diffsensei.models.unet import build_unet
+from diffsensei.models.weights import below
 
 RANDOM, NONE = "random", "none"
 RESAMPLER_ONLY = ("proj_in_magi.weight", "proj_in_magi.bias", "dummy_tokens")
@@ -54,12 +54,12 @@ def start_from_ip_adapter(reference: str, unet: UNet2DConditionModel, resampler:
         return
     state = load_file(_file(reference))
     own = resampler.state_dict()
-    projector = _below("image_proj.", state) | {name: own[name] for name in RESAMPLER_ONLY if name in own}
+    projector = below("image_proj.", state) | {name: own[name] for name in RESAMPLER_ONLY if name in own}
     fill_strictly(resampler, projector, f"{reference} (image_proj)")
 
     parameters = unet.state_dict(keep_vars=True)
     cross_attention = [name for name in processor_order(unet) if name.endswith("attn2.processor")]
-    layers = _below("ip_adapter.", state)
+    layers = below("ip_adapter.", state)
     expected = {
         f"{2 * index + 1}.{matrix}.weight": parameters[f"{name}.{matrix}.weight"]
         for index, name in enumerate(cross_attention)
@@ -83,10 +83,6 @@ def processor_order(unet: UNet2DConditionModel) -> list[str]:
     """Names of the attention processors as IP-Adapter numbers them: down blocks, up blocks, middle."""
     blocks = ("down_blocks.", "up_blocks.", "mid_block.")
     return [name for block in blocks for name in unet.attn_processors if name.startswith(block)]
-
-
-def _below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
 def _file(reference: str) -> Path:

@@ -4,11 +4,12 @@ import json
 import os
 import webbrowser
 from collections.abc import Iterator
+from pkgutil import resolve_name
 from typing import Annotated, Any
 
 import typer
 
-from diffsensei.config import PAPER_SOURCES, ExperimentConfig, flatten, load_preset
+from diffsensei.config import PAPER_SOURCES, ExperimentConfig, flatten, load_preset, parse_value
 from flows.catalog import FLOWS, FlowEntry, find_flow
 from flows.commands.options import Overrides, Preset
 
@@ -52,7 +53,7 @@ def _parameters(entry: FlowEntry, preset: str, overrides: list[str]) -> dict[str
     for assignment in overrides:
         name, _, text = assignment.partition("=")
         if name in entry.parameters:
-            own[name] = _value(text)
+            own[name] = parse_value(text)
         else:
             rest.append(assignment)
     if entry.configured:
@@ -64,14 +65,6 @@ def _parameters(entry: FlowEntry, preset: str, overrides: list[str]) -> dict[str
     return own
 
 
-def _value(text: str) -> Any:
-    """JSON where it is JSON, text otherwise, as in the configuration's overrides."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
-
-
 def plan(
     flow: Annotated[str, typer.Argument(help=f"One of: {', '.join(FLOWS)}.")] = "full-pipeline",
     preset: Preset = "tiny",
@@ -79,21 +72,17 @@ def plan(
 ) -> None:
     """What a run would do, stage by stage, and why; nothing is started."""
     entry = find_flow(flow)
-    if entry.name == "ablations":
-        config = load_preset(preset, overrides or ())
-        from tasks.ablations import plan_ablations
-        from tasks.publication import open_store
-
-        for line in plan_ablations(config, open_store()):
-            typer.echo(line)
-        return
-    if not entry.targets:
+    if not entry.targets and not entry.plan:
         raise ValueError(f"{entry.name} is a single job without a plan; start it with `diffsensei run {entry.name}`")
     config = load_preset(preset, overrides or ())
     from tasks.planning import plan_targets, summary_line, table_rows
     from tasks.publication import open_store
     from tasks.terminal import print_plan
 
+    if entry.plan:
+        for line in resolve_name(entry.plan)(config, open_store()):
+            typer.echo(line)
+        return
     found = plan_targets(config, entry.targets, open_store())
     print_plan(table_rows(found))
     typer.echo(summary_line(found))

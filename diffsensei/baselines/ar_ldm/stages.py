@@ -9,13 +9,14 @@ from diffsensei.baselines.ar_ldm.history import HistoryEncoder
 from diffsensei.baselines.ar_ldm.method import ArLdm
 from diffsensei.baselines.ar_ldm.objective import ArLdmObjective
 from diffsensei.baselines.ddim import ddim
-from diffsensei.baselines.stable_diffusion import load_sd_unet, read_sd_unet, save_sd_unet
+from diffsensei.baselines.stable_diffusion import load_sd_unet, read_sd_unet
 from diffsensei.config.baselines import ArLdmConfig, StableDiffusionParts
 from diffsensei.config.schema import BucketConfig
 from diffsensei.foundations.loading import load_text_encoder, load_vae
 from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import inference_dtype, place
 from diffsensei.methods.painter import Painter
+from diffsensei.models.unet import save_unet
 from diffsensei.training.stage_run import Precision, StageRun
 from diffsensei.training.story_batch import StoryBatches
 
@@ -69,7 +70,7 @@ def train_ar_ldm(
     )
     run.fit(ArLdmObjective(unet, encoder, method.drop_rate, run.moments.scaling_factor), batches, log_every_steps)
     if run.is_main:
-        save_sd_unet(unet, output / "unet")
+        save_unet(unet, output / "unet")
         encoder.save(output)
 
 

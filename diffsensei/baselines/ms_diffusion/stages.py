@@ -18,12 +18,11 @@ from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import inference_dtype, load_image_generator, place
 from diffsensei.models.character_features import blank_clip_tokens
 from diffsensei.models.unet import load_unet
-from diffsensei.models.weights import load_strict
+from diffsensei.models.weights import load_saved
 from diffsensei.training.batch import ConditionedBatches
 from diffsensei.training.stage_run import Checkpointing, Compilation, Precision, StageRun
 
 GROUNDING = "grounding"
-_GROUNDING_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def train_ms_diffusion(
@@ -145,8 +144,7 @@ def build_ms_diffusion(
     add_subjects(generator.unet, method.grounding.num_queries, max_subjects, dialogs)
     load_adapter(generator.unet, trained)
     place(generator.unet, device, dtype)
-    grounding = GroundingResampler.from_config(GroundingResampler.load_config(trained / GROUNDING))
-    load_strict(grounding, trained / GROUNDING / _GROUNDING_WEIGHTS)
+    grounding = load_saved(GroundingResampler, trained / GROUNDING)
     clip = load_clip_image_encoder(method.clip_image_encoder, dtype)
     place(clip.model, device)
     phrase = encode_phrase(generator.text_encoders[0], method.phrase)

@@ -11,12 +11,13 @@ from diffsensei.config.baselines import SeedStoryConfig
 from diffsensei.config.schema import UNetConfig
 from diffsensei.foundations.loading import refuse_keys
 from diffsensei.models.unet import save_unet
+from diffsensei.models.weights import below
 from diffsensei.released.changes import split_agent
 from diffsensei.released.checkpoints import unet_of_state
 from diffsensei.released.language_model import VOCABULARY_TABLES, load_llama
 from diffsensei.released.placement import whole_folder
 from diffsensei.released.settings import RELEASED
-from diffsensei.released.stored import State, fill, first_shape, pickled_state
+from diffsensei.released.stored import fill, first_shape, pickled_state
 from diffsensei.released.tokenizer import load_llm_tokenizer
 
 _UNET, _RESAMPLER = "unet.", "resampler."
@@ -84,7 +85,7 @@ def _detokenizer(weights: Path, method: SeedStoryConfig, config: UNetConfig, out
     state, source = pickled_state(weights), str(weights)
     odd = {name for name in state if not name.startswith((_UNET, _RESAMPLER))}
     refuse_keys(source, missing=set(), unexpected=odd, mismatched=set())
-    of_unet, of_resampler = _below(_UNET, state), _below(_RESAMPLER, state)
+    of_unet, of_resampler = below(_UNET, state), below(_RESAMPLER, state)
     unet = unet_of_state(of_unet, f"{source} (unet)", config, None, RELEASED)
     fill(unet, of_unet, f"{source} (unet)", device=_CPU, dtype=torch.float32)
     save_unet(unet, output / "unet")
@@ -100,7 +101,3 @@ def _detokenizer(weights: Path, method: SeedStoryConfig, config: UNetConfig, out
         )
     fill(resampler, of_resampler, source, device=_CPU, dtype=torch.float32)
     resampler.save_pretrained(output / "resampler")
-
-
-def _below(prefix: str, state: State) -> State:
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

@@ -17,12 +17,11 @@ from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import inference_dtype, load_image_generator, place
 from diffsensei.models.text import text_widths
 from diffsensei.models.unet import load_unet, save_unet
-from diffsensei.models.weights import load_strict
+from diffsensei.models.weights import load_saved
 from diffsensei.training.stage_run import Precision, StageRun
 from diffsensei.training.story_batch import StoryBatches
 
 LLM, RESAMPLERS, RESAMPLER = "llm", "resamplers", "resampler"
-_WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def train_seed_story_language(
@@ -166,8 +165,7 @@ def build_seed_story(
 ) -> SeedStory:
     """The trained method on ``device``. Raises ValueError for weights that are missing or do not fit."""
     dtype = inference_dtype(device)
-    resampler = FeatureResampler.from_config(FeatureResampler.load_config(trained / RESAMPLER))
-    load_strict(resampler, trained / RESAMPLER / _WEIGHTS)
+    resampler = load_saved(FeatureResampler, trained / RESAMPLER)
     return SeedStory(
         place(read_language(method, language), device, dtype),
         load_visual(method.visual_encoder, dtype, device),
@@ -184,8 +182,7 @@ def read_language(method: SeedStoryConfig, folder: Path) -> StoryLanguage:
     if not (folder / RESAMPLERS / "config.json").is_file():
         raise ValueError(f"expected SEED-Story's language model in {folder}, found none; run its stage first")
     loaded = load_llm(str(folder / LLM))
-    resamplers = StoryResamplers.from_config(StoryResamplers.load_config(folder / RESAMPLERS))
-    load_strict(resamplers, folder / RESAMPLERS / _WEIGHTS)
+    resamplers = load_saved(StoryResamplers, folder / RESAMPLERS)
     language = StoryLanguage(loaded.model, loaded.tokenizer, resamplers, method.language.max_caption_tokens)
     return language.eval().requires_grad_(False)
 

@@ -1,6 +1,7 @@
 """Drawing pages with StoryGen: panel after panel, each reading those before it."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,9 +15,9 @@ from diffsensei.baselines.storygen.pixels import PixelRange
 from diffsensei.config.baselines import StoryGenConfig
 from diffsensei.config.schema import SamplingConfig
 from diffsensei.diffusion.guidance import Predict, guided
-from diffsensei.methods.method import CAPTION, GIVEN_PANEL, OTHER_PANELS, Page, Panel
+from diffsensei.methods.method import CAPTION, GIVEN_PANEL, OTHER_PANELS, Page
 from diffsensei.methods.painter import Painter
-from diffsensei.methods.rollout import Turn, in_reading_order, whole_pages
+from diffsensei.methods.rollout import Turn, whole_pages
 from diffsensei.models.diffusion_loss import Noising
 from diffsensei.models.text import TextEncoder
 from diffsensei.seeding import stream_seed
@@ -57,16 +58,8 @@ class StoryGen:
         self, pages: Sequence[Page], folder: Path, sampling: SamplingConfig
     ) -> Iterator[tuple[str, Image.Image]]:
         """See `Method.generate`. Raises ValueError for a given panel that cannot be read, or an impossible size."""
-
-        def draw(turns: Sequence[Turn]) -> Iterator[tuple[str, Image.Image]]:
-            by_id = {turn.panel.panel_id: turn for turn in turns}
-
-            def predictor(batch: Sequence[Panel]) -> Predict:
-                return self._predictor([by_id[panel.panel_id] for panel in batch], sampling)
-
-            return self._painter.draw([turn.panel for turn in turns], predictor, sampling)
-
-        return in_reading_order(pages, folder, self._config.window, draw)
+        predictor = partial(self._predictor, sampling=sampling)
+        return self._painter.draw_in_turn(pages, folder, self._config.window, predictor, sampling)
 
     @torch.no_grad()
     def _predictor(self, turns: Sequence[Turn], sampling: SamplingConfig) -> Predict:

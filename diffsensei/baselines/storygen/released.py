@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-from diffsensei.baselines.stable_diffusion import save_sd_unet
 from diffsensei.baselines.storygen.context import add_context
 from diffsensei.baselines.storygen.pixels import write_pixel_range
+from diffsensei.models.unet import save_unet
 from diffsensei.released.layout import read_object
 from diffsensei.released.placement import whole_folder
 from diffsensei.released.stored import State, fill, pickled_state, safetensors_state
@@ -33,7 +33,7 @@ def import_storygen(folder: Path, output: Path) -> None:
         add_context(unet)
     with whole_folder(output) as aside:
         fill(unet, _state(source), str(source), device=torch.device("cpu"), dtype=torch.float32)
-        save_sd_unet(unet, aside / "unet")
+        save_unet(unet, aside / "unet")
         write_pixel_range(aside, "unit")
 
 

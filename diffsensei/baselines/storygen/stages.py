@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from diffsensei.baselines.ddim import ddim
-from diffsensei.baselines.stable_diffusion import load_sd_unet, read_sd_unet, save_sd_unet, train_only
+from diffsensei.baselines.stable_diffusion import load_sd_unet, read_sd_unet, train_only
 from diffsensei.baselines.storygen.context import add_context
 from diffsensei.baselines.storygen.method import StoryGen
 from diffsensei.baselines.storygen.objective import StoryGenObjective
@@ -16,6 +16,7 @@ from diffsensei.foundations.loading import load_text_encoder, load_vae
 from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import inference_dtype, place
 from diffsensei.methods.painter import Painter
+from diffsensei.models.unet import save_unet
 from diffsensei.training.stage_run import Precision, StageRun
 from diffsensei.training.story_batch import StoryBatches
 
@@ -66,7 +67,7 @@ def train_storygen_single(
     )
     run.fit(objective, _batches(run, method, max_dialogs), log_every_steps)
     if run.is_main:
-        save_sd_unet(unet, output / "unet")
+        save_unet(unet, output / "unet")
 
 
 def train_storygen(
@@ -114,7 +115,7 @@ def train_storygen(
     )
     run.fit(objective, _batches(run, method, max_dialogs), log_every_steps)
     if run.is_main:
-        save_sd_unet(unet, output / "unet")
+        save_unet(unet, output / "unet")
 
 
 def generate_storygen(

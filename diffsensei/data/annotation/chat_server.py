@@ -1,7 +1,6 @@
 """Captions from a server that speaks OpenAI's chat API (vLLM, llama.cpp, Ollama, a hosted one)."""
 
 import base64
-import ipaddress
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from pydantic import SecretStr
 
 from diffsensei.config.schema import CaptionerConfig
 from diffsensei.data.annotation.captioner import Answer, judged
+from diffsensei.data.download.addresses import is_loopback
 from diffsensei.data.images import Gray, encode_png
 
 MAX_ATTEMPTS = 6
@@ -139,19 +139,12 @@ def check_server(server: str) -> str:
             if not url.userinfo
             else "data.annotation.captioner.server: expected a url without a password; set DIFFSENSEI_CAPTION_API_KEY"
         )
-    if url.scheme == "http" and not _is_loopback(url.host):
+    if url.scheme == "http" and not is_loopback(url.host):
         raise ValueError(
             f"data.annotation.captioner.server: expected https, or http on this machine, got {server!r}; "
             "pages and key would travel unencrypted"
         )
     return server.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _retry_after(headers: httpx.Headers, default_s: float) -> float:

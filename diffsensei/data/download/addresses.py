@@ -99,3 +99,11 @@ class PinnedTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the connections."""
         await self._inner.aclose()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host``, an address or a name, is this machine; names but ``localhost`` are not looked up."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

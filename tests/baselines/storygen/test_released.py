@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffsensei.baselines.stable_diffusion import load_sd_unet, save_sd_unet
+from diffsensei.baselines.stable_diffusion import load_sd_unet
 from diffsensei.baselines.storygen.context import add_context
 from diffsensei.baselines.storygen.method import SIGNED
 from diffsensei.baselines.storygen.pixels import earlier_pixels, read_pixel_range
@@ -19,6 +19,7 @@ from diffsensei.config.baselines import StableDiffusionParts, StoryGenConfig
 from diffsensei.config.presets import tiny
 from diffsensei.foundations.loading import load_text_encoder
 from diffsensei.methods.assembly import place
+from diffsensei.models.unet import save_unet
 from tests.baselines.asked import Asked
 
 CPU = torch.device("cpu")
@@ -65,7 +66,7 @@ def test_it_draws_as_the_network_it_was_written_from(
     network: Any, released: Path, base: StableDiffusionParts, recipe: StoryGenConfig, tmp_path: Path
 ) -> None:
     import_storygen(released, tmp_path / "imported")
-    save_sd_unet(network, tmp_path / "own" / "unet")
+    save_unet(network, tmp_path / "own" / "unet")
     signed = build_storygen(recipe, base, tmp_path / "own", CPU)
     imported = build_storygen(recipe, base, tmp_path / "imported", CPU)
     assert SIGNED in signed.deviations
@@ -116,7 +117,7 @@ def test_what_does_not_fit_is_refused_in_one_line(network: Any, released: Path, 
 
 def test_it_draws_in_bfloat16(network: Any, base: StableDiffusionParts, recipe: StoryGenConfig, tmp_path: Path) -> None:
     """As on a GPU: UNet and text encoder in bfloat16, the autoencoder in float32."""
-    save_sd_unet(network, tmp_path / "unet")
+    save_unet(network, tmp_path / "unet")
     method = build_storygen(recipe, base, tmp_path, CPU)
     place(method._painter.unet, CPU, torch.bfloat16)
     place(method._text.model, CPU, torch.bfloat16)
