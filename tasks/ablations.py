@@ -13,18 +13,15 @@ from diffsensei.evaluation.ablations import VARIANTS, Variant
 from infra.jobs.local import LocalBackend
 from infra.outcome import StageCancelled, StageError
 from infra.plan import make_plan
-from infra.stage import Stage, stage_key
+from infra.stage import Stage
 from infra.store import ObjectRef, Store
-from tasks.cancellation import STAGE_KEY, Followed, watch_for_cancel
-from tasks.pipeline import run_stages
+from tasks.pipeline import run_alone, run_stages
 from tasks.planning import needed_for, summary_line
 from tasks.publication import open_store
-from tasks.run_stage import StageWork, run_stage
 from tasks.stages.benchmark import GENERATE, benchmark_stages, score_stage
 from tasks.stages.data import data_stages
 from tasks.stages.reporting import ABLATIONS, reference_name
 from tasks.stages.training import training_stages
-from tasks.terminal import open_view
 
 SCORE = "score_variant"
 
@@ -99,8 +96,6 @@ async def _collected(
     config: ExperimentConfig, scores: dict[str, ObjectRef], failures: dict[str, str], store: Store
 ) -> ObjectRef:
     """One stage over the results of many runs."""
-    from prefect.runtime import flow_run
-
     stage = Stage(
         name="ablations",
         version=1,
@@ -110,15 +105,7 @@ async def _collected(
         inputs=dict.fromkeys(scores, SCORE),
         packages=("jinja2",),
     )
-    values = stage.values(config.model_dump(mode="json"))
-    key = stage_key(stage, values, {name: ref.digest for name, ref in scores.items()})
-    run_id, backend = str(flow_run.id), LocalBackend()
-    Followed(store, run_id).add(stage.name, key)
-    with open_view() as view:
-        work = StageWork(stage, values, scores, store, backend, {STAGE_KEY: key}, view)
-        async with watch_for_cancel(store, backend, run_id):
-            state = await run_stage(stage.name, work)
-            return (await state.aresult()).object
+    return (await run_alone(stage, config.model_dump(mode="json"), scores, store, LocalBackend())).object
 
 
 def _identity(variant: Variant, config: ExperimentConfig) -> str:

@@ -14,7 +14,7 @@ from infra.jobs.spec import Backend
 from infra.outcome import StageResult
 from infra.plan import make_plan
 from infra.stage import Stage, stage_key
-from infra.store import Store
+from infra.store import ObjectRef, Store
 from tasks.artifacts import show_plan
 from tasks.cancellation import STAGE_KEY, Followed, watch_for_cancel
 from tasks.planning import needed_for
@@ -65,6 +65,30 @@ async def run_stages(
         graph = _Graph(stages, values, store, backend, Followed(store, run_id), view, parallel_jobs)
         async with watch_for_cancel(store, backend, run_id):
             return await graph.run()
+
+
+async def run_alone(
+    stage: Stage,
+    values: Mapping[str, Any],
+    inputs: Mapping[str, ObjectRef],
+    store: Store,
+    backend: Backend,
+    title: str = "",
+) -> StageResult:
+    """The result of one stage whose ``inputs`` are stored objects, whoever made them. Called inside a flow.
+
+    ``values`` is the nested configuration; ``title`` (the stage's name by default) is what people see. Raises as
+    `run_stages`.
+    """
+    given = stage.values(values)
+    key = stage_key(stage, given, {argument: ref.digest for argument, ref in inputs.items()})
+    run_id = str(flow_run.id)
+    Followed(store, run_id).add(stage.name, key)
+    with open_view() as view:
+        work = StageWork(stage, given, inputs, store, backend, {STAGE_KEY: key}, view)
+        async with watch_for_cancel(store, backend, run_id):
+            state = await run_stage(title or stage.name, work)
+            return await state.aresult()
 
 
 class _Skipped(Exception):

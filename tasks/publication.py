@@ -8,9 +8,13 @@ from pathlib import Path
 from diffsensei.config.schema import ReleaseConfig
 from infra.settings import Settings
 from infra.store import ObjectRef, Store
+from tasks.events import announce_checkpoint
 
 CANDIDATE = "candidate"
+APPROVED = "approved"
 RELEASED = "released"
+PUBLISHED = (APPROVED, RELEASED)
+"""The channels that others draw with: what enters one is announced."""
 
 
 def open_store() -> Store:
@@ -48,9 +52,11 @@ def latest_report() -> Path:
 def move_reference(store: Store, channel: str, release: ReleaseConfig, bundle: ObjectRef, reason: str) -> None:
     """Let ``channel`` point at the bundle under the release's name; a no-op where it does already."""
     current = store.refs.read(channel, release.name)
-    store.refs.move(
+    ref = store.refs.move(
         channel, release.name, bundle.kind, bundle.digest, expected=current.digest if current else None, reason=reason
     )
+    if channel in PUBLISHED and ref != current:
+        announce_checkpoint(ref)
 
 
 def released_bundle(store: Store, release: ReleaseConfig) -> Path:

@@ -34,15 +34,20 @@ def write_manifest(bundle: Path, name: str, version: str) -> None:
     (bundle / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
 
 
-def check_manifest(bundle: Path) -> BundleManifest:
-    """The manifest, once every file in ``bundle`` is as it says. Raises ValueError naming the first that is not."""
+def read_manifest(bundle: Path) -> BundleManifest:
+    """The manifest as it lies in ``bundle``, unchecked. Raises ValueError where there is none."""
     path = bundle / MANIFEST
     if not path.is_file():
         raise ValueError(f"{bundle} is no bundle: {MANIFEST} is missing; build it again")
     try:
-        manifest = BundleManifest.model_validate_json(path.read_text())
+        return BundleManifest.model_validate_json(path.read_text())
     except ValidationError as error:
         raise ValueError(f"{path} cannot be read ({error.errors()[0]['msg']}); build the bundle again") from None
+
+
+def check_manifest(bundle: Path) -> BundleManifest:
+    """The manifest, once every file in ``bundle`` is as it says. Raises ValueError naming the first that is not."""
+    manifest = read_manifest(bundle)
     listed = {entry.path: entry for entry in manifest.files}
     present = {path.relative_to(bundle).as_posix(): path for path in _files(bundle)}
     for name in sorted(listed.keys() | present.keys()):

@@ -22,6 +22,7 @@ class OneLineErrors(TyperGroup):
         if ctx.params.get("debug"):
             return super().invoke(ctx)
         from infra.outcome import StageError, StageRefused
+        from tasks.alarm import MetricsMoved
 
         try:
             return super().invoke(ctx)
@@ -29,6 +30,8 @@ class OneLineErrors(TyperGroup):
             fail(f"{error} (log: {error.log_path})", STAGE_FAILED)
         except StageError as error:
             fail(str(error), STAGE_FAILED)
+        except MetricsMoved as error:
+            fail(str(error), BELOW_THRESHOLD)
         except KeyboardInterrupt:
             fail("stopped; the same command goes on from here", INTERRUPTED)
         except ValidationError as error:
