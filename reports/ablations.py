@@ -6,7 +6,7 @@ from pathlib import Path
 
 from diffsensei.config import ExperimentConfig
 from diffsensei.evaluation.ablations import PARTS, VARIANTS, AblationRow, Ablations, Table, Variant, collect_ablations
-from diffsensei.evaluation.results import MetricDefinition
+from diffsensei.evaluation.results import Comparison, MetricDefinition
 from diffsensei.progress import Progress
 from reports.paper import ABLATIONS, METRICS
 from reports.results_table import Cell, figure_cell, figure_text, interval_text, verdict
@@ -69,17 +69,39 @@ class AblationTable:
 
 
 @dataclass(frozen=True)
+class AdapterLine:
+    """One metric without the MLLM adapter and with it."""
+
+    aspect: str
+    metric: MetricDefinition
+    without: Cell
+    with_adapter: Cell
+    against: Against | None
+
+
+@dataclass(frozen=True)
 class AblationView:
-    """All tables, and what they were measured on."""
+    """All tables, what the adapter alone changes, and what they were measured on."""
 
     tables: tuple[AblationTable, ...]
+    adapter: tuple[AdapterLine, ...]
     found: Ablations
     percent: str
 
 
 def ablation_view(found: Ablations) -> AblationView:
     """What the page shows."""
-    return AblationView(tuple(_tables(found)), found, f"{100 * found.confidence:g}")
+    adapter = tuple(
+        AdapterLine(
+            aspect=measure.aspect,
+            metric=measure.metric,
+            without=figure_cell(measure.without, best=False),
+            with_adapter=figure_cell(measure.with_adapter, best=False),
+            against=_difference(measure.comparison, measure.metric),
+        )
+        for measure in found.adapter
+    )
+    return AblationView(tuple(_tables(found)), adapter, found, f"{100 * found.confidence:g}")
 
 
 def build_ablations(
@@ -145,16 +167,14 @@ def _against(row: AblationRow, found: Ablations) -> tuple[Against | None, ...]:
     pairs = {
         pair.metric: pair for pair in found.comparisons.get(row.variant.table, ()) if pair.method == row.variant.key
     }
-    shown: list[Against | None] = []
-    for metric in found.metrics:
-        pair = pairs.get(metric.name)
-        shown.append(
-            None
-            if pair is None
-            else Against(
-                text=f"+{figure_text(pair.difference)}" if pair.difference >= 0 else figure_text(pair.difference),
-                interval=interval_text(pair.low, pair.high, signed=True),
-                verdict=verdict(pair, metric.higher_is_better),
-            )
-        )
-    return tuple(shown)
+    return tuple(_difference(pairs.get(metric.name), metric) for metric in found.metrics)
+
+
+def _difference(pair: Comparison | None, metric: MetricDefinition) -> Against | None:
+    if pair is None:
+        return None
+    return Against(
+        text=f"+{figure_text(pair.difference)}" if pair.difference >= 0 else figure_text(pair.difference),
+        interval=interval_text(pair.low, pair.high, signed=True),
+        verdict=verdict(pair, metric.higher_is_better),
+    )

@@ -122,7 +122,7 @@ async def run_evaluation(config: ExperimentConfig, checkpoints: str) -> Evaluate
         if frozen is None:
             continue
         benchmark = define_benchmark(config, name, frozen.object)
-        filling = _Filling(run, benchmark, before.table(name))
+        filling = _Filling(run, benchmark, run.results[f"{prefix}annotations"].object, before.table(name))
         score = run.results.get(f"{prefix}score")
         if score is None:
             filling.keep("oracle", "floor", "method")
@@ -140,8 +140,12 @@ async def run_evaluation(config: ExperimentConfig, checkpoints: str) -> Evaluate
 class _Filling:
     """One benchmark's table while it is filled."""
 
-    def __init__(self, run: PipelineRun, benchmark: Benchmark, before: "BenchmarkTable | None") -> None:
+    def __init__(
+        self, run: PipelineRun, benchmark: Benchmark, annotations: ObjectRef, before: "BenchmarkTable | None"
+    ) -> None:
+        """``annotations``: of the data set that the benchmark was cut from."""
         self._run = run
+        self._annotations = annotations
         self._benchmark = benchmark
         self._before = before
         self._values = run.config.model_dump(mode="json")
@@ -194,9 +198,8 @@ class _Filling:
         if not missing:
             return
         wanted = {column.name: column.digest for column in self._benchmark.columns if column.name in missing}
-        scored = await self._result(
-            score_cells_stage(config, wanted), {"benchmark": frozen, "drawn": drawn}, f"score {checkpoint.label}"
-        )
+        inputs = {"benchmark": frozen, "annotations": self._annotations, "drawn": drawn}
+        scored = await self._result(score_cells_stage(config, wanted), inputs, f"score {checkpoint.label}")
         summary = read_summary(scored.path)
         place = (checkpoint.key, drawn.digest)
         self._cells += cells_of(summary, {info.name: place for info in summary.methods if info.role == "method"})

@@ -378,6 +378,8 @@ class JudgeConfig(Config):
     """CLIP models scored beside ``clip``, each in a column of its own: the model moves CLIP by more than methods do."""
     dino: str
     dialog_detector: str
+    states: str
+    """The probe that reads drawn characters' states, or ``none``: only of a drawn world the truth is known."""
     fid_features: str
     """``embedded:<name>`` or the path of ``inception-2015-12-05.pt``."""
     fit: Literal["processor", "pad", "squash"]

@@ -12,6 +12,7 @@ import pandas as pd
 
 from diffsensei.config.base import Config
 from diffsensei.config.schema import EvaluationConfig
+from diffsensei.evaluation.adapter_effect import AdapterMeasure, adapter_effect
 from diffsensei.evaluation.comparability import comparable
 from diffsensei.evaluation.comparisons import compare_pairs
 from diffsensei.evaluation.item_metrics import headline, item_metrics
@@ -79,6 +80,10 @@ VARIANTS: tuple[Variant, ...] = (
 """All rows, in the paper's order. Table 4(b) changes how is drawn, and so trains nothing."""
 
 
+WITHOUT_ADAPTER, WITH_ADAPTER = (v for parts in (PARTS[:-1], PARTS) for v in VARIANTS if v.parts == parts)
+"""The two rows of Table 3 that differ in the MLLM adapter alone: the paper's Fig. 12."""
+
+
 class AblationRow(Config):
     """What one variant reached."""
 
@@ -100,6 +105,8 @@ class Ablations(Config):
     paper_metrics: tuple[str, ...]
     comparisons: dict[Table, tuple[Comparison, ...]]
     """Rows (by `Variant.key`) minus the table's baseline on the same panels, corrected (Holm) within each table."""
+    adapter: tuple[AdapterMeasure, ...] = ()
+    """What the MLLM adapter changes (Fig. 12); empty where one of its two rows failed."""
     num_panels: int
     num_pages: int
     seeds: tuple[int, ...]
@@ -134,6 +141,7 @@ def collect_ablations(
         metrics=metrics,
         paper_metrics=paper_metrics,
         comparisons=_comparisons(scores, evaluation, paper_metrics),
+        adapter=_adapter(scores, evaluation),
         num_panels=one.num_panels if one else 0,
         num_pages=one.num_pages if one else 0,
         seeds=evaluation.seeds,
@@ -191,6 +199,14 @@ def _comparisons(
         chosen = [(variant.key, baseline) for variant in rows if variant.key != baseline]
         found[table] = tuple(compare_pairs(items, chosen, metrics, evaluation))
     return found
+
+
+def _adapter(scores: dict[str, Path], evaluation: EvaluationConfig) -> tuple[AdapterMeasure, ...]:
+    rows = (WITHOUT_ADAPTER, WITH_ADAPTER)
+    if not all(variant.key in scores for variant in rows):
+        return ()
+    without, with_adapter = ((scores[variant.key], variant.method) for variant in rows)
+    return adapter_effect(without, with_adapter, evaluation)
 
 
 def _items(variant: Variant, score: Path) -> pd.DataFrame:

@@ -4,8 +4,6 @@ Chroma of a pixel is the spread max - min of its red, green and blue over 255: 0
 over panels. Measured on the file as the method wrote it; everything else is measured in grey.
 """
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image
 
@@ -23,10 +21,9 @@ CHROMA = MetricDefinition(
 GREY_MODES = ("1", "L", "I;16", "LA")
 
 
-def mean_chroma(path: Path) -> float:
-    """Mean chroma in [0, 1] of an image file."""
-    with Image.open(path) as picture:
-        if picture.mode in GREY_MODES:
-            return 0.0
-        pixels = np.asarray(picture.convert("RGB"))
+def mean_chroma(picture: Image.Image) -> float:
+    """Mean chroma in [0, 1] of an image."""
+    if picture.mode in GREY_MODES:
+        return 0.0
+    pixels = np.asarray(picture.convert("RGB"))
     return float((pixels.max(axis=2) - pixels.min(axis=2)).mean(dtype=np.float64)) / 255

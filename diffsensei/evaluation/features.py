@@ -6,7 +6,7 @@ square with white, or squashed to a square. Judges that cannot be loaded are a s
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diffsensei.config.schema import JudgeConfig
-from diffsensei.evaluation.feature_cache import Embed, Gray, cached
+from diffsensei.evaluation.feature_cache import Detect, Embed, Gray, cached, cached_detections
 from diffsensei.foundations.loading import (
     DialogDetector,
     ImageEncoder,
@@ -30,15 +30,20 @@ from diffsensei.foundations.loading import (
     load_dino_processor,
     load_judge_clip,
     load_judge_dino,
+    load_state_probe,
 )
 from diffsensei.foundations.locations import foundation_digest
 from diffsensei.foundations.magi_dialogs import MagiDialogDetector
+from diffsensei.foundations.state_probe import StateProbe
+from diffsensei.geometry import Boxes
 
 Fit = Literal["processor", "pad", "squash"]
 
 BATCH_SIZE = 64
 WHITE = 255
 NOT_ASKED = "not asked for"
+NONE = "none"
+NO_PROBE = "no probe of states: for a drawn world set evaluation.judges.states to embedded:judge_states"
 INCEPTION_FILE = "inception-2015-12-05.pt"
 INCEPTION_EDGE = 299
 FIRST_POOL = ("conv", "conv_1", "conv_2", "pool0")
@@ -54,29 +59,46 @@ class ClipPair:
 
 
 @dataclass(frozen=True)
+class StateReader:
+    """The probe of drawn characters' states, which sees no crop twice."""
+
+    probe: StateProbe
+    logits: Embed
+
+    def read(self, crops: Sequence[Gray]) -> list[dict[str, str]]:
+        """The likeliest value of each attribute, for every crop (H, W)."""
+        return [self.probe.answers(row) for row in self.logits(crops)]
+
+
+@dataclass(frozen=True)
 class Judges:
     """The judges that could be loaded; ``missing`` says for each of the others why not."""
 
     clips: tuple[ClipPair | None, ...]
     """The headline's, then the further ones, in the configuration's order."""
     dino: Embed | None
-    detector: DialogDetector | None
+    detector: Detect | None
+    """At the configured threshold."""
     distribution: Embed | None
     """Features for FID and KID."""
     first_pool: Embed | None
     """Inception's first pooling layer."""
+    states: StateReader | None
     missing: dict[str, str]
-    """Judge ("clip", "clip_2", ..., "dino", "detector", "characters", "distribution", "first_pool") to reason."""
+    """Judge ("clip", "clip_2", ..., "dino", "detector", "characters", "distribution", "first_pool", "states") to
+    reason."""
     identities: dict[str, str]
     """The same names to a digest of weights, processor and fit, for those that were loaded."""
 
-    @property
-    def finds_characters(self) -> bool:
-        return isinstance(self.detector, MagiDialogDetector)
-
     def only(self, names: Collection[str]) -> "Judges":
         """These judges without those that are not among ``names``: they look at nothing."""
-        left_out = dict.fromkeys(self.identities.keys() - set(names), NOT_ASKED)
+        return self._without(dict.fromkeys(self.identities.keys() - set(names), NOT_ASKED))
+
+    def without(self, name: str, reason: str) -> "Judges":
+        """These judges without ``name``; where it was missing already, ``reason`` is given instead."""
+        return self._without({name: reason})
+
+    def _without(self, left_out: Mapping[str, str]) -> "Judges":
         return replace(
             self,
             clips=tuple(None if clip_name(i) in left_out else pair for i, pair in enumerate(self.clips)),
@@ -84,7 +106,8 @@ class Judges:
             detector=None if {"detector", "characters"} & self.identities.keys() <= left_out.keys() else self.detector,
             distribution=None if "distribution" in left_out else self.distribution,
             first_pool=None if "first_pool" in left_out else self.first_pool,
-            missing=left_out | self.missing,
+            states=None if "states" in left_out else self.states,
+            missing=self.missing | dict(left_out),
         )
 
 
@@ -93,8 +116,11 @@ def clip_name(index: int) -> str:
     return "clip" if index == 0 else f"clip_{index + 1}"
 
 
-def load_judges(config: JudgeConfig, cache: Path) -> Judges:
-    """The judges of ``config``, on the GPU where there is one; what they saw is kept in the folder ``cache``."""
+def load_judges(config: JudgeConfig, cache: Path, detection_threshold: float) -> Judges:
+    """The judges of ``config``, on the GPU where there is one; what they saw is kept in the folder ``cache``.
+
+    Dialogs are those that score at least ``detection_threshold``.
+    """
     missing: dict[str, str] = {}
     identities: dict[str, str] = {}
 
@@ -132,6 +158,8 @@ def load_judges(config: JudgeConfig, cache: Path) -> Judges:
         missing["characters"] = (
             "needs a detector of characters: set evaluation.judges.dialog_detector to Magi's weights"
         )
+    detect = partial(_boxes_found, detector, detection_threshold)
+    seen_by = f"boxes {identities.get('detector')} {detection_threshold!r}"
     distribution: Embed | None = None
     first_pool: Embed | None = None
     missing["first_pool"] = f"needs Inception: set evaluation.judges.fid_features to a file {INCEPTION_FILE}"
@@ -149,12 +177,17 @@ def load_judges(config: JudgeConfig, cache: Path) -> Judges:
     else:
         other = attempt("distribution", "fid_features", load_judge_clip, config.fid_features)
         distribution = None if other is None else kept("distribution", clip_image_embedder(other, config.fit))
+    if config.states == NONE:
+        probe, missing["states"] = None, NO_PROBE
+    else:
+        probe = attempt("states", "states", load_state_probe, config.states)
     return Judges(
         clips=tuple(clips),
         dino=None if dino is None else kept("dino", class_token_embedder(dino, config.fit)),
-        detector=detector,
+        detector=None if detector is None else cached_detections(detect, cache, seen_by),
         distribution=distribution,
         first_pool=first_pool,
+        states=None if probe is None else StateReader(_placed(probe), kept("states", probe.logits)),
         missing=missing,
         identities=identities,
     )
@@ -181,6 +214,8 @@ def identify_judges(config: JudgeConfig) -> dict[str, str]:
         note("first_pool", config.fid_features)
     else:
         note("distribution", config.fid_features, load_clip_processor)
+    if config.states != NONE:
+        note("states", config.states)
     return identities
 
 
@@ -195,6 +230,14 @@ def _identity(reference: str, processor: Any, fit: Fit) -> str:
     """Weights by content (by name on the hub), the processor's settings and the fit: what decides a judge's view."""
     settings = "" if processor is None else processor.to_json_string()
     return hashlib.sha256(f"{foundation_digest([reference])}\n{settings}\n{fit}".encode()).hexdigest()
+
+
+def _boxes_found(detector: DialogDetector, threshold: float, images: list[Gray]) -> list[tuple[Boxes, Boxes | None]]:
+    """Dialogs in each image, and characters where the detector is Magi, which finds both in one pass."""
+    if isinstance(detector, MagiDialogDetector):
+        both = detector.detect_with_characters(images, threshold)
+        return [(dialogs.boxes_xyxy, characters) for dialogs, characters in both]
+    return [(found.boxes_xyxy, None) for found in detector.detect(images, threshold)]
 
 
 def clip_image_embedder(judge: JudgeClip, fit: Fit) -> Embed:

@@ -27,6 +27,7 @@ from diffsensei.evaluation.dino_similarity import (
 )
 from diffsensei.evaluation.identity_accuracy import IDENTITY
 from diffsensei.evaluation.results import MetricDefinition
+from diffsensei.evaluation.state_accuracy import STATE_ACCURACY, STATE_PARTS
 from diffsensei.evaluation.statistics import (
     Statistic,
     f1_of_counts,
@@ -73,6 +74,8 @@ ITEM_METRICS = (
     ItemMetric(DIALOG_F1_MEAN, "detector", "mean_f1", tuple(rows_at(iou) for iou in COCO_THRESHOLDS)),
     _mean(COPY_PASTE, "dino"),
     _mean(IDENTITY, "dino"),
+    _mean(STATE_ACCURACY, "states"),
+    *(_mean(definition, "states") for definition in STATE_PARTS.values()),
     _mean(LAYOUT_IOU, "characters"),
     _mean(CHARACTER_COUNT, "characters"),
     _mean(CHROMA, ""),

@@ -22,9 +22,19 @@ from diffsensei.evaluation.dialog_f1 import (
     rows_at,
 )
 from diffsensei.evaluation.dino_similarity import DINO_C, DINO_C_SOURCE, DINO_I, cosine
+from diffsensei.evaluation.drawn_states import State
 from diffsensei.evaluation.features import clip_name
 from diffsensei.evaluation.identity_accuracy import IDENTITY, ONE_CHARACTER, is_recognised
 from diffsensei.evaluation.sight import PanelFeatures, Vectors
+from diffsensei.evaluation.state_accuracy import (
+    FROM_BEHIND,
+    NOTHING_READABLE,
+    STATE_ACCURACY,
+    STATE_PARTS,
+    UNKNOWN,
+    hits,
+    mean_hit,
+)
 
 NOT_GENERATED = "not generated"
 NO_DIRECTION = "embedding without direction"
@@ -42,6 +52,10 @@ class Request:
     captions: Sequence[Sequence[Vectors | None]]
     """For every CLIP model the embedding of each caption."""
     truth: PanelFeatures
+    states: Sequence[Sequence[State | None]]
+    """The state of each character; None where it is not known."""
+    readable_states: tuple[str, ...]
+    """The attributes that enter the mean of state accuracy."""
 
     @cached_property
     def pages(self) -> dict[str, list[int]]:
@@ -81,6 +95,9 @@ def _panel_rows(
         yield _row(DINO_I.name, None if absent else _cosine(seen.dino[index], request.truth.dino[index]), absent)
         for slot in range(len(panel.characters)):
             yield from _character_rows(request, seen, index, slot, absent, evaluation)
+    if "states" not in missing:
+        for slot in range(len(panel.characters)):
+            yield from _state_rows(request, seen, index, slot, absent, evaluation)
     if "detector" not in missing:
         yield from _dialog_rows(panel, seen.dialogs[index], absent, evaluation)
     if "characters" not in missing:
@@ -99,8 +116,7 @@ def _character_rows(
     panel = request.panels[index]
     character = panel.characters[slot]
     ours, shown = seen.crops[index][slot], request.references[index][slot]
-    too_small = f"crop under {evaluation.min_crop_side} px" if ours is None else None
-    reason = absent or too_small
+    reason = absent or (_too_small(evaluation) if ours is None else None)
     name = f"{slot}:{character.id}"
     theirs = request.truth.crops[index][slot]
     yield _row(DINO_C.name, None if reason else _cosine(ours, theirs), reason, character=name)
@@ -115,6 +131,33 @@ def _character_rows(
     why = reason or (None if len(set(ids)) > 1 else ONE_CHARACTER)
     value = None if why else is_recognised(_there(ours), np.stack(references), ids, character.id)
     yield _row(IDENTITY.name, value, why, character=name)
+
+
+def _state_rows(
+    request: Request,
+    seen: PanelFeatures,
+    index: int,
+    slot: int,
+    absent: str | None,
+    evaluation: EvaluationConfig,
+) -> Iterator[Row]:
+    read, wanted = seen.states[index][slot], request.states[index][slot]
+    name = f"{slot}:{request.panels[index].characters[slot].id}"
+    reason = absent or (_too_small(evaluation) if read is None else None) or (UNKNOWN if wanted is None else None)
+    if reason or read is None or wanted is None:
+        for definition in (STATE_ACCURACY, *STATE_PARTS.values()):
+            yield _row(definition.name, None, reason, character=name)
+        return
+    found = hits(read, wanted)
+    mean = mean_hit(found, request.readable_states)
+    yield _row(STATE_ACCURACY.name, mean, NOTHING_READABLE if mean is None else None, character=name)
+    for attribute, value in found.items():
+        why = FROM_BEHIND if value is None else None
+        yield _row(STATE_PARTS[attribute].name, value, why, character=name)
+
+
+def _too_small(evaluation: EvaluationConfig) -> str:
+    return f"crop under {evaluation.min_crop_side} px"
 
 
 def _other_pictures(request: Request, index: int, slot: int) -> list[Vectors]:

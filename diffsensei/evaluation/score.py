@@ -6,7 +6,6 @@ well but ignoring the request would get). The paper has neither.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,26 @@ import pandas as pd
 
 from diffsensei.config.schema import EvaluationConfig
 from diffsensei.data.panels.buckets import Bucket, fit_panel
-from diffsensei.evaluation.benchmark import BenchmarkPanel, read_benchmark, read_gray, read_truth, truth_path
+from diffsensei.evaluation.benchmark import BenchmarkPanel, read_benchmark, truth_path
 from diffsensei.evaluation.breakdowns import break_down
 from diffsensei.evaluation.comparability import benchmark_digest
 from diffsensei.evaluation.compared_methods import drawn_methods, read_generation
 from diffsensei.evaluation.distribution_metrics import STATISTICS_SEED
-from diffsensei.evaluation.feature_cache import Gray
+from diffsensei.evaluation.drawn_states import drawn_states
 from diffsensei.evaluation.features import load_judges
 from diffsensei.evaluation.item_metrics import ItemMetric
 from diffsensei.evaluation.measurements import Request, measure
 from diffsensei.evaluation.results import GROUND_TRUTH, ITEM_COLUMNS, SHUFFLED_TRUTH
-from diffsensei.evaluation.sight import PanelFeatures, PanelSource, see_captions, see_panels, see_references
+from diffsensei.evaluation.sight import (
+    PanelFeatures,
+    PanelSource,
+    Picture,
+    read_picture,
+    see_captions,
+    see_panels,
+    see_references,
+)
+from diffsensei.evaluation.state_accuracy import NOT_DRAWN, readable
 from diffsensei.evaluation.summary import all_metrics, summarise
 from diffsensei.progress import Progress
 from diffsensei.seeding import numpy_stream
@@ -37,6 +45,7 @@ def score_methods(
     features: Path,
     workspace: Path,
     output: Path,
+    annotations: Path | None = None,
     metrics: Mapping[str, str] | None = None,
     **generated: Path,
 ) -> None:
@@ -47,19 +56,22 @@ def score_methods(
     Each generated folder holds ``generation.json`` and ``images/<seed>/<panel_id>.png``. A panel that is missing there
     is counted as skipped; one of the wrong size raises ValueError.
 
+    ``annotations`` is the folder the data set's annotations came in: of a drawn world it knows the characters' states.
     ``metrics``: only these, name -> digest of the definition that is expected; judges that none needs see nothing.
     """
     folders = drawn_methods(generated)
     panels = read_benchmark(benchmark)
-    judges = load_judges(evaluation.judges, features)
+    judges = load_judges(evaluation.judges, features, evaluation.detection_threshold)
     asked = [metric for metric in all_metrics(evaluation) if metrics is None or metric.definition.name in metrics]
     if metrics is not None:
         judges = judges.only({metric.judge for metric in asked})
-    truths = PanelSource(partial(read_truth, benchmark), partial(truth_path, benchmark))
-    runs: list[tuple[str, int, PanelSource]] = [(GROUND_TRUTH, evaluation.seeds[0], truths)]
+    states = None if annotations is None else drawn_states(annotations, panels)
+    if states is None:
+        judges = judges.without("states", NOT_DRAWN)
+    runs: list[tuple[str, int, PanelSource]] = [(GROUND_TRUTH, evaluation.seeds[0], _truth(benchmark))]
     shuffled = shuffle_within_series(panels)
     if shuffled:
-        runs.append((SHUFFLED_TRUTH, evaluation.seeds[0], _other_truth(benchmark, shuffled)))
+        runs.append((SHUFFLED_TRUTH, evaluation.seeds[0], _truth(benchmark, shuffled)))
     for method, folder in folders.items():
         runs += [(method, seed, _generated(folder / "images" / str(seed))) for seed in evaluation.seeds]
 
@@ -71,7 +83,14 @@ def score_methods(
     sets: dict[tuple[str, int], PanelFeatures] = {}
     for method, seed, source in runs:
         seen = see_panels(panels, source, judges, evaluation, progress)
-        request = request or Request(panels, references, captions, truth=seen)
+        request = request or Request(
+            panels,
+            references,
+            captions,
+            truth=seen,
+            states=states or [[None] * len(panel.characters) for panel in panels],
+            readable_states=() if judges.states is None else readable(judges.states.probe.held_out_accuracy),
+        )
         sets[method, seed] = seen
         measured = measure(request, seen, evaluation, judges.missing)
         rows += [{"method": method, "seed": seed} | row for row in measured]
@@ -103,18 +122,21 @@ def shuffle_within_series(panels: Sequence[BenchmarkPanel]) -> dict[str, Benchma
 
 
 def _generated(folder: Path) -> PanelSource:
-    def path(panel: BenchmarkPanel) -> Path:
-        return folder / f"{panel.panel_id}.png"
+    def load(panel: BenchmarkPanel) -> Picture | None:
+        path = folder / f"{panel.panel_id}.png"
+        return read_picture(path) if path.is_file() else None
 
-    def load(panel: BenchmarkPanel) -> Gray | None:
-        return read_gray(path(panel)) if path(panel).is_file() else None
-
-    return PanelSource(load, path)
+    return load
 
 
-def _other_truth(benchmark: Path, shuffled: dict[str, BenchmarkPanel]) -> PanelSource:
-    def load(panel: BenchmarkPanel) -> Gray:
-        image = read_truth(benchmark, shuffled[panel.panel_id])
-        return fit_panel(image, Bucket(panel.height, panel.width, 0))
+def _truth(benchmark: Path, instead: Mapping[str, BenchmarkPanel] | None = None) -> PanelSource:
+    """The true panels, or with ``instead`` another one for each, fitted to its size."""
 
-    return PanelSource(load, lambda panel: truth_path(benchmark, shuffled[panel.panel_id]))
+    def load(panel: BenchmarkPanel) -> Picture:
+        shown = panel if instead is None else instead[panel.panel_id]
+        picture = read_picture(truth_path(benchmark, shown))
+        if instead is None:
+            return picture
+        return Picture(fit_panel(picture.grey, Bucket(panel.height, panel.width, 0)), picture.chroma)
+
+    return load

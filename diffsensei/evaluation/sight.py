@@ -1,21 +1,21 @@
 """What the judges see in a set of panels: every image decoded once and shown to each of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from diffsensei.config.schema import EvaluationConfig
 from diffsensei.evaluation.benchmark import BenchmarkPanel, read_gray
 from diffsensei.evaluation.colour_purity import mean_chroma
 from diffsensei.evaluation.dino_similarity import character_crop
 from diffsensei.evaluation.feature_cache import Embed, Gray
-from diffsensei.evaluation.features import Judges
+from diffsensei.evaluation.features import Judges, StateReader
 from diffsensei.evaluation.jpeg_match import jpeg_round_trip
 from diffsensei.evaluation.page_sheets import into_panels, lay_out, page_runs
-from diffsensei.foundations.magi_dialogs import MagiDialogDetector
 from diffsensei.geometry import Boxes
 from diffsensei.progress import Progress
 
@@ -24,13 +24,24 @@ PANELS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class PanelSource:
-    """Where a method's images come from."""
+class Picture:
+    """A panel as it was read, in one decoding."""
 
-    load: Callable[[BenchmarkPanel], Gray | None]
-    """The image to judge for a panel, or None where the method gave none."""
-    path: Callable[[BenchmarkPanel], Path]
-    """Its file."""
+    grey: Gray
+    """(H, W), what all judges see."""
+    chroma: float
+    """`mean_chroma` of the file as the method wrote it."""
+
+
+PanelSource = Callable[[BenchmarkPanel], Picture | None]
+"""The picture to judge for a panel, or None where the method gave none."""
+
+
+def read_picture(path: Path) -> Picture:
+    """The picture in a file."""
+    with Image.open(path) as picture:
+        picture.load()
+        return Picture(np.asarray(picture.convert("L")), mean_chroma(picture))
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,8 @@ class PanelFeatures:
     people: list[Boxes | None]
     """The same of characters."""
     chroma: list[float | None]
+    states: list[list[Mapping[str, str] | None]]
+    """What the probe reads off each requested character's crop, by attribute; None as in ``crops``."""
 
 
 def see_panels(
@@ -60,9 +73,13 @@ def see_panels(
     progress: Progress,
 ) -> PanelFeatures:
     """Show every image to every judge, a block of panels at a time. Raises ValueError for an image of another size."""
-    seen = PanelFeatures([], [[] for _ in judges.clips], [], [], [], [], [], [], [])
+    seen = PanelFeatures([], [[] for _ in judges.clips], [], [], [], [], [], [], [], [])
     for block in _blocks(panels):
-        images = [_checked(panel, source.load(panel)) for panel in block]
+        pictures = [source(panel) for panel in block]
+        images = [
+            None if picture is None else _checked(panel, picture.grey)
+            for panel, picture in zip(block, pictures, strict=True)
+        ]
         seen.present.extend(image is not None for image in images)
         for pair, into in zip(judges.clips, seen.clips, strict=True):
             into.extend(_shown(images, None if pair is None else pair.panels))
@@ -77,15 +94,14 @@ def see_panels(
             ]
             for panel, image in zip(block, images, strict=True)
         ]
-        tokens = iter(_shown([crop for row in cut for crop in row], judges.dino))
+        crops = [crop for row in cut for crop in row]
+        tokens, states = iter(_shown(crops, judges.dino)), iter(_read_off(crops, judges.states))
         seen.crops.extend([next(tokens) for _ in row] for row in cut)
+        seen.states.extend([next(states) for _ in row] for row in cut)
         dialogs, people = _detected(block, images, judges, evaluation)
         seen.dialogs.extend(dialogs)
         seen.people.extend(people)
-        seen.chroma.extend(
-            None if image is None else mean_chroma(source.path(panel))
-            for panel, image in zip(block, images, strict=True)
-        )
+        seen.chroma.extend(None if picture is None else picture.chroma for picture in pictures)
         progress.advance(len(block))
     return seen
 
@@ -127,6 +143,13 @@ def _shown(images: Sequence[Gray | None], judge: Embed | None) -> list[Vectors |
     return [None if image is None else next(vectors) for image in images]
 
 
+def _read_off(crops: Sequence[Gray | None], reader: StateReader | None) -> list[Mapping[str, str] | None]:
+    if reader is None:
+        return [None] * len(crops)
+    answers = iter(reader.read([crop for crop in crops if crop is not None]))
+    return [None if crop is None else next(answers) for crop in crops]
+
+
 def _coded(images: Sequence[Gray | None], quality: int | None) -> Sequence[Gray | None]:
     if quality is None:
         return images
@@ -138,7 +161,8 @@ def _detected(
 ) -> tuple[list[Boxes | None], list[Boxes | None]]:
     """Dialogs and characters of each panel, looked for on panels or on sheets of the panels of a page."""
     nothing: list[Boxes | None] = [None] * len(block)
-    if judges.detector is None:
+    look = judges.detector
+    if look is None:
         return nothing, nothing
     runs = page_runs([panel.page_id for panel in block])
     if evaluation.detection_scope == "panel":
@@ -149,29 +173,19 @@ def _detected(
     dialogs, people = list(nothing), list(nothing)
     if evaluation.detection_scope == "page":
         sheets = [lay_out(each) for each in pictures]
-        for run, sheet, found in zip(
-            there, sheets, _found([sheet.image for sheet in sheets], judges, evaluation), strict=True
-        ):
+        for run, sheet, found in zip(there, sheets, look([sheet.image for sheet in sheets]), strict=True):
             for into, boxes in zip((dialogs, people), found, strict=True):
                 if boxes is not None:
                     for index, mapped in zip(run, into_panels(boxes, sheet.frames), strict=True):
                         into[index] = mapped
         return dialogs, people
-    for (index,), found in zip(there, _found([each[0] for each in pictures], judges, evaluation), strict=True):
+    for (index,), found in zip(there, look([each[0] for each in pictures]), strict=True):
         dialogs[index], people[index] = found
     return dialogs, people
 
 
-def _found(images: list[Gray], judges: Judges, evaluation: EvaluationConfig) -> list[tuple[Boxes, Boxes | None]]:
-    assert judges.detector is not None
-    if isinstance(judges.detector, MagiDialogDetector):
-        both = judges.detector.detect_with_characters(images, evaluation.detection_threshold)
-        return [(dialogs.boxes_xyxy, characters) for dialogs, characters in both]
-    return [(found.boxes_xyxy, None) for found in judges.detector.detect(images, evaluation.detection_threshold)]
-
-
-def _checked(panel: BenchmarkPanel, image: Gray | None) -> Gray | None:
-    if image is not None and image.shape[:2] != (panel.height, panel.width):
+def _checked(panel: BenchmarkPanel, image: Gray) -> Gray:
+    if image.shape[:2] != (panel.height, panel.width):
         raise ValueError(
             f"panel {panel.panel_id}: expected an image of {panel.width}x{panel.height} pixels, "
             f"got {image.shape[1]}x{image.shape[0]}; every method must draw at the benchmark's size"

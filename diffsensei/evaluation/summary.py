@@ -32,7 +32,9 @@ from diffsensei.evaluation.results import (
     Summary,
 )
 from diffsensei.evaluation.sight import PanelFeatures, Vectors
+from diffsensei.evaluation.state_accuracy import STATE_ACCURACY, readable
 from diffsensei.evaluation.statistics import Interval, cluster_bootstrap
+from diffsensei.foundations.loading import read_probe_accuracy
 from diffsensei.seeding import numpy_stream
 
 ALL_PANELS_MISSING = "no panel was generated"
@@ -85,6 +87,7 @@ def summarise(
             **{clip_name(i): name for i, name in enumerate((evaluation.judges.clip, *evaluation.judges.further_clip))},
             "dino": evaluation.judges.dino,
             "dialog_detector": evaluation.judges.dialog_detector,
+            "states": evaluation.judges.states,
             "fid_features": distribution_name(evaluation.judges),
             "fit": evaluation.judges.fit,
         },
@@ -132,6 +135,11 @@ def _described(
     elif metric.judge == "dino" and metric.definition.name != "dino_i":
         parameters["min_crop_side"] = evaluation.min_crop_side
         words += f"; crops of at least {evaluation.min_crop_side} px"
+    elif metric.judge == "states":
+        parameters["min_crop_side"] = evaluation.min_crop_side
+        words = f"; {chosen.states}"
+        if definition.name == STATE_ACCURACY.name:
+            words += _readable_in_words(chosen.states)
     elif metric.judge in ("detector", "characters"):
         parameters["scope"] = evaluation.detection_scope
         words = f"; {chosen.dialog_detector}, looking at each {evaluation.detection_scope}"
@@ -142,6 +150,18 @@ def _described(
             parameters["iou"] = evaluation.iou_threshold
             words = f" {evaluation.iou_threshold:g}{words}"
     return with_digest(definition.replaced(definition=definition.definition + words), parameters, benchmark)
+
+
+def _readable_in_words(reference: str) -> str:
+    """Which attributes the probe reads well, and how often it is right about the others; "" of what is no probe."""
+    try:
+        accuracy = read_probe_accuracy(reference)
+    except (ValueError, OSError):
+        return ""
+    counted = readable(accuracy)
+    left_out = ", ".join(f"{name} ({value:.2f})" for name, value in accuracy.items() if name not in counted)
+    said = f", reading well: {', '.join(counted) or 'none'}"
+    return f"{said}; right too seldom on true crops to enter the mean: {left_out}" if left_out else said
 
 
 CODED = ("distribution", "first_pool")

@@ -32,6 +32,8 @@ LOOKS = {
     "clothes": CLOTHES,
 }
 STATES = {"expression": EXPRESSIONS, "pose": POSES, "facing": FACINGS}
+READ_STATES = STATES | {"distance": DISTANCES}
+"""What the probe of states (`state_probe`) reads off a crop; the encoders learn the distance from panels."""
 _MAX_COUNT = 4
 
 

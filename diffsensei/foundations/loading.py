@@ -43,6 +43,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from diffsensei.foundations.dialog_detector import DialogDetector, HeatmapDetector
 from diffsensei.foundations.locations import WEIGHTS, Location, foundation_digest, resolve
 from diffsensei.foundations.magi_dialogs import MagiDialogDetector
+from diffsensei.foundations.state_probe import StateProbe
 from diffsensei.magi.layout import CROPS_PREFIX, DETECTION_PREFIX, EVERY_PATCH, crop_encoder, is_magi, take_apart
 from diffsensei.magi.magi import Magi
 from diffsensei.magi.network import MagiNetwork
@@ -242,6 +243,24 @@ def load_dialog_detector(reference: str) -> DialogDetector:
 def is_magi_detector(reference: str) -> bool:
     """Whether `load_dialog_detector` gives Magi, which finds characters, too."""
     return is_magi(_read_config(resolve(reference)))
+
+
+def load_state_probe(reference: str) -> StateProbe:
+    """The probe of drawn characters' states in a folder of our own format (`state_probe`)."""
+    location = resolve(reference)
+    config = _read_config(location)
+    probe = _checked(location, lambda: StateProbe(**config))
+    fill_strictly(probe, _read_state(location), reference)
+    return probe.float().eval().requires_grad_(False)
+
+
+def read_probe_accuracy(reference: str) -> dict[str, float]:
+    """Attribute -> how often the probe is right on true crops that no training saw; no weights are read."""
+    location = resolve(reference)
+    found = _read_config(location).get("held_out_accuracy")
+    if not isinstance(found, dict):
+        raise ValueError(f"{reference}: config.json lacks held_out_accuracy; it is no probe of states")
+    return {str(name): float(value) for name, value in found.items()}
 
 
 def fill_strictly(model: torch.nn.Module, state: dict[str, torch.Tensor], name: str) -> None:

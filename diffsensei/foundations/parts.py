@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers.image_processing_utils import BaseImageProcessor
 
 from diffsensei.foundations.detector import train_detector
-from diffsensei.foundations.drawn_pool import LARGE_BUCKETS, Crop, PoolPanel, crops, pool
+from diffsensei.foundations.drawn_pool import BUCKETS, LARGE_BUCKETS, Crop, PoolPanel, crops, pool
 from diffsensei.foundations.image_encoders import patch_order, train_clip_image_encoder, train_magi_image_encoder
 from diffsensei.foundations.judges import train_judge_clip, train_judge_dino
 from diffsensei.foundations.labels import LOOKS, crop_labels
@@ -30,6 +30,7 @@ from diffsensei.foundations.quality import (
     retrieval_figures,
 )
 from diffsensei.foundations.recipes import FoundationRecipes, TextRecipe, UNetRecipe
+from diffsensei.foundations.states import state_crops, state_figures, train_state_probe
 from diffsensei.foundations.text import TOWER_SIDE, tokenised, train_text_encoder
 from diffsensei.foundations.unet import train_unet, unet_figures
 from diffsensei.foundations.vae import train_vae
@@ -162,13 +163,19 @@ def _judge_dino(studio: Studio, recipe: Any, progress: Progress, folder: Path) -
 
 def _judge_detector(studio: Studio, recipe: Any, progress: Progress, folder: Path) -> Figures:
     model = train_detector(recipe, studio.judging, studio.judging_large, progress)
-    target = folder / "judge_detector"
-    target.mkdir()
-    save_file({key: value.half() for key, value in model.state_dict().items()}, target / "model.safetensors")
-    (target / "config.json").write_text(json.dumps(model.config(), indent=1) + "\n")
-    model.half().float()
+    _save_own(model, folder / "judge_detector")
     large = detector_figures(model, studio.held_out_large, LARGE_BUCKETS)
     return detector_figures(model, studio.held_out) | {f"large_{name}": value for name, value in large.items()}
+
+
+def _judge_states(studio: Studio, recipe: Any, progress: Progress, folder: Path) -> Figures:
+    model = train_state_probe(recipe, studio.judging, studio.judging_large, progress)
+    model.half().float()
+    figures = state_figures(model, state_crops(studio.held_out, BUCKETS))
+    model.held_out_accuracy = {name: figures[f"accuracy_{name}"] for name in model.values}
+    _save_own(model, folder / "judge_states")
+    large = state_figures(model, state_crops(studio.held_out_large, LARGE_BUCKETS))
+    return figures | {f"large_{name}": value for name, value in large.items()}
 
 
 PARTS: dict[str, Callable[[Studio, Any, Progress, Path], Figures]] = {
@@ -182,6 +189,7 @@ PARTS: dict[str, Callable[[Studio, Any, Progress, Path], Figures]] = {
     "llm": _llm,
     "judge_clip": _judge_clip,
     "judge_dino": _judge_dino,
+    "judge_states": _judge_states,
 }
 """How each part is trained, in the order of what others wait for."""
 
@@ -198,6 +206,14 @@ def _save(model: Any, folder: Path, processor: BaseImageProcessor | None = None)
     model.float()
     if processor is not None:
         processor.save_pretrained(folder)
+
+
+def _save_own(model: Any, folder: Path) -> None:
+    """`_save` for a model of our own, which says in ``config()`` how it is built."""
+    folder.mkdir()
+    save_file({key: value.half() for key, value in model.state_dict().items()}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(model.config(), indent=1) + "\n")
+    model.half().float()
 
 
 @torch.no_grad()

@@ -122,6 +122,14 @@ class DetectorRecipe(Config):
     box_weight: float = 1.0
 
 
+class StateProbeRecipe(Config):
+    """The probe that reads states off crops of characters."""
+
+    fit: FitRecipe = FitRecipe(seed=44, steps=1200, batch=64, learning_rate=2e-3, weight_decay=0.05)
+    side: PositiveInt = 64
+    widths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (16, 32, 64, 96)
+
+
 class FoundationRecipes(Config):
     """Everything `train_foundations` makes."""
 
@@ -158,3 +166,4 @@ class FoundationRecipes(Config):
         fit=FitRecipe(seed=42, steps=1500, batch=48, learning_rate=1e-3), image_size=64
     )
     judge_detector: DetectorRecipe = DetectorRecipe()
+    judge_states: StateProbeRecipe = StateProbeRecipe()

@@ -66,7 +66,7 @@ def evaluation_benchmark_stages(config: ExperimentConfig, stages: Sequence[Stage
     if config.data.evaluation_source is None:
         return []
     again = ("benchmark", *GENERATE, *GENERATE_BASELINES, "score")
-    moved = {name: f"{EVALUATION}{name}" for name in ("panels", *again)}
+    moved = {name: f"{EVALUATION}{name}" for name in ("annotations", "panels", *again)}
     return [
         replace(
             stage,
@@ -83,15 +83,20 @@ def score_stage(config: ExperimentConfig, name: str, drawn: Sequence[str]) -> St
     judges = config.evaluation.judges
     return Stage(
         name=name,
-        version=2,
+        version=3,
         entry="diffsensei.evaluation.score:score_methods",
         config={"evaluation": "evaluation"},
         pace={"features": str(features_folder())},
-        inputs={"benchmark": "benchmark"} | {stage: stage for stage in drawn},
+        inputs={"benchmark": "benchmark", "annotations": "annotations"} | {stage: stage for stage in drawn},
         resources=compute(config),
         identity={
             "judges": digest(
-                judges.clip, *judges.further_clip, judges.dino, judges.dialog_detector, judges.fid_features
+                judges.clip,
+                *judges.further_clip,
+                judges.dino,
+                judges.dialog_detector,
+                judges.states,
+                judges.fid_features,
             )
         },
         packages=("torch", "transformers", "numpy", "scipy", "clean-fid"),

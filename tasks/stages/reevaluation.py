@@ -43,6 +43,7 @@ def freeze_stage(config: ExperimentConfig, metrics: Mapping[str, str]) -> Stage:
         entry="diffsensei.evaluation.drift:freeze_reference",
         literals={"num_pages": FROZEN_PAGES, "metrics": dict(metrics)},
         pace={},
+        inputs={"benchmark": "benchmark", "drawn": "drawn"},
     )
 
 

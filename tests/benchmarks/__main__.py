@@ -22,6 +22,7 @@ RATIOS: dict[str, ModuleType] = {module.__name__.rpartition(".")[2]: module for 
 TIMES: dict[str, Callable[[], Iterable[str]]] = {
     "politeness": politeness.table,
     "scoring_run": lambda: [f"Scoring {scoring.PANELS} panels by 7 sets from features: {scoring.run_seconds():.1f} s"],
+    "frechet": scoring.frechet_lines,
     "votes": votes.measured,
 }
 LONG: dict[str, Callable[[], None]] = {

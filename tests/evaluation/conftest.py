@@ -164,6 +164,7 @@ def evaluation(judge_folders) -> EvaluationConfig:
         further_clip=(),
         dino=judge_folders["dino"],
         dialog_detector="embedded:judge_detector",
+        states="none",
         fid_features=judge_folders["clip"],
         fit="squash",
     )

@@ -1,7 +1,10 @@
+import os
+import time
+
 import numpy as np
 import pytest
 
-from diffsensei.evaluation.feature_cache import cached, image_digest
+from diffsensei.evaluation.feature_cache import DAY_S, cached, cached_detections, image_digest, prune
 
 
 class Encoder:
@@ -66,3 +69,61 @@ def test_a_broken_file_is_one_line_with_what_to_do(images, tmp_path):
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(ValueError, match="delete the file"):
         cached(Encoder(), tmp_path, "a")(images)
+
+
+@pytest.mark.parametrize("characters", [True, False])
+def test_boxes_are_looked_for_once_and_come_back_as_they_were(images, tmp_path, characters):
+    seen = []
+
+    def detect(pictures):
+        seen.append(len(pictures))
+        found = [np.full((round(picture.mean()) % 3, 4), picture.mean(), np.float32) for picture in pictures]
+        return [(boxes, boxes[:1] * 2 if characters else None) for boxes in found]
+
+    direct = detect(images)
+    first = cached_detections(detect, tmp_path, "detector at 0.3")([*images, images[0]])
+    again = cached_detections(detect, tmp_path, "detector at 0.3")([*images, images[0]])
+    assert seen == [5, 5]
+    assert len({len(boxes) for boxes, _ in direct}) > 1
+    for found in (first, again):
+        for (boxes, people), (true_boxes, true_people) in zip(found, [*direct, direct[0]], strict=True):
+            np.testing.assert_array_equal(boxes, true_boxes)
+            assert (people is None) == (not characters)
+            if characters:
+                np.testing.assert_array_equal(people, true_people)
+    cached_detections(detect, tmp_path, "detector at 0.4")(images)
+    assert seen == [5, 5, 5], "another threshold finds other boxes"
+    assert cached_detections(detect, tmp_path, "detector at 0.3")([]) == []
+
+
+def test_what_was_not_used_for_a_while_is_pruned(images, tmp_path):
+    look = cached(Encoder(), tmp_path, "a")
+    look(images[:2])
+    look(images[2:])
+    old, used = sorted(tmp_path.glob("*/*.npz"))
+    torn = old.with_suffix(".77.partial")
+    torn.write_bytes(b"xx")
+    month_ago = time.time() - 31 * DAY_S
+    for path in (old, used, torn):
+        os.utime(path, (month_ago, month_ago))
+    other = tmp_path / old.parent.name / "note.txt"
+    other.write_text("not ours")
+    os.utime(other, (month_ago, month_ago))
+    cached(Encoder(), tmp_path, "a")(images[:2])  # one of the two is used again
+    fresh = [path for path in (old, used) if path.stat().st_mtime > month_ago + DAY_S]
+    assert len(fresh) == 1
+
+    planned = prune(tmp_path, 30, dry_run=True)
+    assert (planned.num_files, planned.kept_files) == (2, 1)
+    assert old.exists()
+    assert torn.exists()
+    assert prune(tmp_path, 30, dry_run=False) == planned
+    assert [path for path in (old, used, torn) if path.exists()] == fresh
+    assert other.exists()
+    assert prune(tmp_path, 30, dry_run=False).num_files == 0
+    assert prune(tmp_path / "absent", 30, dry_run=False).kept_files == 0
+
+
+def test_less_than_a_day_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"at least one day without use, got 0\.5"):
+        prune(tmp_path, 0.5, dry_run=True)

@@ -65,7 +65,7 @@ def test_resizing_equals_clean_fids(images):
 
 def test_missing_judges_are_states_with_reasons(evaluation, tmp_path):
     config = evaluation.judges.replaced(dino="/nowhere/dino", fid_features="/nowhere/inception-2015-12-05.pt")
-    judges = load_judges(config, tmp_path)
+    judges = load_judges(config, tmp_path, 0.5)
     assert judges.clips[0] is not None
     assert judges.dino is None
     assert judges.distribution is None
@@ -134,15 +134,15 @@ def test_the_first_pool_is_averaged_over_the_picture(tmp_path, images):
 
 
 def test_a_judge_is_known_by_weights_processor_and_fit(evaluation, tmp_path):
-    squashed, padded = (load_judges(evaluation.judges.replaced(fit=fit), tmp_path) for fit in ("squash", "pad"))
+    squashed, padded = (load_judges(evaluation.judges.replaced(fit=fit), tmp_path, 0.5) for fit in ("squash", "pad"))
     assert squashed.identities["clip"] != padded.identities["clip"]
     assert squashed.identities["clip"] != squashed.identities["dino"]
-    assert squashed.identities == load_judges(evaluation.judges.replaced(fit="squash"), tmp_path).identities
+    assert squashed.identities == load_judges(evaluation.judges.replaced(fit="squash"), tmp_path, 0.5).identities
     assert "characters" in squashed.missing
 
 
 def test_further_clips_are_judges_of_their_own(evaluation, tmp_path):
     chosen = evaluation.judges.replaced(further_clip=("/nowhere/clip", evaluation.judges.clip))
-    judges = load_judges(chosen, tmp_path)
+    judges = load_judges(chosen, tmp_path, 0.5)
     assert [pair is not None for pair in judges.clips] == [True, False, True]
     assert judges.missing["clip_2"].endswith("set evaluation.judges.further_clip")

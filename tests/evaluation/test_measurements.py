@@ -9,7 +9,8 @@ from diffsensei.evaluation.measurements import Request, measure
 from diffsensei.evaluation.sight import PanelFeatures
 
 X, Y, Z = np.eye(3)
-MISSING = {"detector": "none", "characters": "none"}
+MISSING = {"detector": "none", "characters": "none", "states": "none"}
+CALM = {"expression": "neutral", "pose": "standing", "facing": "left", "distance": "close"}
 
 
 def _panel(index: int, *people: tuple[str, str]) -> BenchmarkPanel:
@@ -29,11 +30,12 @@ def _panel(index: int, *people: tuple[str, str]) -> BenchmarkPanel:
     return BenchmarkPanel(**place, height=8, width=8, caption="", characters=characters, unfed_dialogs=())
 
 
-def _seen(crops) -> PanelFeatures:
+def _seen(crops, states=None) -> PanelFeatures:
     count = len(crops)
     nothing = [None] * count
+    states = states or [[CALM] * len(row) for row in crops]
     return PanelFeatures(
-        [True] * count, [nothing], [X] * count, nothing, nothing, crops, nothing, nothing, [0.0] * count
+        [True] * count, [nothing], [X] * count, nothing, nothing, crops, nothing, nothing, [0.0] * count, states
     )
 
 
@@ -42,7 +44,8 @@ def request_of_three() -> Request:
     """a is shown p1's picture X in p0; its true crops are Z (p0), X (p1), Y (p2). b stands in p2 alone."""
     panels = [_panel(0, ("a", "p1:0")), _panel(1, ("a", "p0:0")), _panel(2, ("a", "p1:0"), ("b", "p2:1"))]
     truth = _seen([[Z], [X], [Y, Z]])
-    return Request(panels, [[X], [Z], [X, Z]], [[None] * 3], truth)
+    states = [[CALM], [CALM | {"facing": "away"}], [CALM, None]]
+    return Request(panels, [[X], [Z], [X, Z]], [[None] * 3], truth, states, ("expression", "pose"))
 
 
 def _values(request, drawn, metric):
@@ -75,3 +78,22 @@ def test_the_nearest_reference_of_the_page_names_the_character(request_of_three)
 def test_missing_judges_have_no_rows(request_of_three):
     rows = measure(request_of_three, _seen([[X], [Y], [Z, X]]), load_preset("tiny").evaluation, MISSING | {"dino": "x"})
     assert {row["metric"] for row in rows} == {"clip", "chroma"}
+
+
+def test_states_are_counted_by_attribute_and_meaned_over_the_readable_ones(request_of_three):
+    """p0 is read rightly but for the pose; p1 is wanted from behind; of p2's two one has no crop, one no state."""
+    states = [[CALM | {"pose": "waving"}], [CALM | {"expression": "sad"}], [None, CALM]]
+    seen = _seen([[X], [Y], [Z, X]], states)
+    missing = MISSING | {"dino": "x"}
+    missing.pop("states")
+    found = {
+        (row["metric"], row["panel_id"], row["character"]): row["skipped"] or row["value"]
+        for row in measure(request_of_three, seen, load_preset("tiny").evaluation, missing)
+    }
+    assert found["state_accuracy", "p0", "0:a"] == 0.5
+    assert (found["state_expression", "p0", "0:a"], found["state_pose", "p0", "0:a"]) == (1.0, 0.0)
+    assert found["state_accuracy", "p1", "0:a"] == 1.0
+    assert found["state_expression", "p1", "0:a"] == "seen from behind"
+    assert (found["state_facing", "p1", "0:a"], found["state_distance", "p1", "0:a"]) == (0.0, 1.0)
+    assert found["state_accuracy", "p2", "0:a"] == found["state_pose", "p2", "0:a"] == "crop under 6 px"
+    assert found["state_accuracy", "p2", "1:b"] == "state not known"

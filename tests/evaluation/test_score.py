@@ -1,4 +1,6 @@
+import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -346,8 +348,57 @@ def test_definitions_are_known_before_anything_is_scored(evaluation, benchmark, 
         {"fid_features": "/nowhere/inception-2015-12-05.pt"},
     ):
         chosen = evaluation.replaced(judges=evaluation.judges.replaced(**judges), jpeg_quality=75)
-        loaded = features.load_judges(chosen.judges, tmp_path / "features")
+        loaded = features.load_judges(chosen.judges, tmp_path / "features", 0.5)
         assert features.identify_judges(chosen.judges) == loaded.identities, judges
     summary, _ = _score(evaluation, benchmark, generated, tmp_path / "scored")
     digest = benchmark_digest(benchmark)
     assert define_metrics(evaluation, features.identify_judges(evaluation.judges), digest) == summary.metrics
+
+
+def test_every_picture_is_decoded_once(evaluation, benchmark, generated, tmp_path, monkeypatch):
+    """Colour files too, though their colour is measured and everything else sees grey."""
+    for path in (generated["generate_stage1"] / "images" / "0").iterdir():
+        Image.fromarray(np.stack([np.asarray(Image.open(path))] * 3, axis=-1)).save(path)
+    opened = Counter()
+    true_open = Image.open
+
+    def counted(path, *rest, **more):
+        opened[path] += 1
+        return true_open(path, *rest, **more)
+
+    monkeypatch.setattr(Image, "open", counted)
+    summary, _ = _score(evaluation, benchmark, generated, tmp_path)
+    assert summary.result("diffsensei_stage1", "chroma").value == 0
+    drawn = [count for path, count in opened.items() if "images" in path.parts]
+    assert drawn == [1] * 36
+    truths = [count for path, count in opened.items() if path.parent.name == "truth"]
+    assert sum(truths) == 24  # as the oracle, and as another panel's floor
+
+
+def test_states_are_scored_where_the_world_is_drawn(evaluation, tmp_path, benchmark, generated):
+    """A probe that reads what it was trained to; of pages that no world has drawn, nothing."""
+    chosen = evaluation.replaced(judges=evaluation.judges.replaced(states="embedded:judge_states"))
+    summary, items = _score(chosen, benchmark, generated, tmp_path)
+    result = summary.result("diffsensei", "state_accuracy")
+    assert result.state == "not computed: not a drawn world: states of characters are not known"
+    assert not items["metric"].str.startswith("state_").any()
+    (definition,) = [metric for metric in summary.metrics if metric.name == "state_accuracy"]
+    assert "reading well: expression, pose, facing, distance" in definition.definition
+
+    folder = tmp_path / "annotations"
+    folder.mkdir()
+    (folder / "world.json").write_text(json.dumps({"pages": []}))
+    other = tmp_path / "again"
+    for name in ("score", "work"):
+        (other / name).mkdir(parents=True)
+    score_methods(
+        evaluation=chosen,
+        benchmark=benchmark,
+        annotations=folder,
+        features=other / "features",
+        workspace=other / "work",
+        output=other / "score",
+        **generated,
+    )
+    result = read_summary(other / "score").result("diffsensei", "state_accuracy")
+    assert (result.state, result.skipped) == ("not computed: no measurement is left", {"state not known": 8})

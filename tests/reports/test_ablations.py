@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from diffsensei.config import load_preset, override
@@ -93,3 +94,41 @@ def test_the_pages_own_flow_writes_it_alone(make_run, tmp_path):
     assert page.count("<script>") == 1
     assert 'href="index.html"' not in page
     assert "&lt;script&gt;window.pwned" in page
+
+
+def test_the_adapter_alone_is_measured_by_text_and_by_identity(make_run, tmp_path):
+    """On the rows of Table 3 that differ in nothing else, in pairs, corrected together."""
+    found = read_ablations(build_rows(make_run(), tmp_path / "rows"))
+    by_metric = {measure.metric.name: measure for measure in found.adapter}
+    assert {name: m.aspect for name, m in by_metric.items()} == {
+        "clip": "text match",
+        "dino_c": "identity",
+        "dino_c_source": "identity",
+    }
+    dino = by_metric["dino_c"]
+    assert (dino.without.value, dino.with_adapter.value) == (0.583, 0.607)
+    items = {
+        row: pd.read_parquet(tmp_path / "rows" / f"table_3_row_{row}" / "items.parquet").query("metric == 'dino_c'")
+        for row in (4, 5)
+    }
+    off = items[4][items[4]["method"] == "diffsensei_stage1"].dropna(subset="value")
+    on = items[5][items[5]["method"] == "diffsensei"].dropna(subset="value")
+    both = on.merge(off, on=["panel_id", "character"])
+    assert dino.comparison.difference == pytest.approx(float(both["value_x"].mean() - both["value_y"].mean()))
+    pairs = [measure.comparison for measure in found.adapter if measure.comparison]
+    least = min(pairs, key=lambda pair: pair.p_value)
+    assert len(pairs) == 2  # no single measurements of DINO-C (source) in the made-up scores
+    assert least.p_holm == pytest.approx(min(2 * least.p_value, 1.0))
+    line = ablation_view(found).adapter[0]
+    assert (line.aspect, line.metric.name) == ("text match", "clip")
+
+
+def test_without_one_of_its_rows_nothing_is_said_of_the_adapter(make_run, tmp_path):
+    assert read_ablations(build_rows(make_run(), tmp_path / "rows", failed="table_3_row_4")).adapter == ()
+
+
+def test_the_page_shows_what_the_adapter_changes(make_run, tmp_path):
+    folder = build_rows(make_run(), tmp_path / "rows")
+    text = " ".join((folder / "ablations.html").read_text().split())
+    assert "Figure 12: with and without the MLLM adapter" in text
+    assert "text match" in text

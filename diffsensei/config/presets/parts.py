@@ -27,6 +27,7 @@ EMBEDDED_JUDGES = JudgeConfig(
     further_clip=(),
     dino="embedded:judge_dino",
     dialog_detector="embedded:judge_detector",
+    states="embedded:judge_states",
     fid_features="embedded:judge_clip",
     fit="squash",
 )
@@ -36,6 +37,7 @@ PAPER_JUDGES = JudgeConfig(
     further_clip=("openai/clip-vit-base-patch32",),
     dino="facebook/dinov2-base",
     dialog_detector="ragavsachdeva/magi",
+    states="none",
     fid_features="inception-2015-12-05.pt",
     fit="processor",
 )

@@ -1,0 +1,18 @@
+"""What judges saw of pictures lies beside the store's objects; no manifest names it, so it is cleaned by age."""
+
+from tasks.stages.benchmark import features_folder
+
+MIB = 2**20
+
+
+def prune_features(unused_days: float, *, dry_run: bool) -> str:
+    """Remove what no run looked into for ``unused_days``, and say what was. Raises ValueError for less than a day."""
+    from diffsensei.evaluation.feature_cache import prune
+
+    folder = features_folder()
+    found = prune(folder, unused_days, dry_run=dry_run)
+    said = "would remove" if dry_run else "removed"
+    return (
+        f"{folder}: {said} {found.num_files} files ({found.num_bytes / MIB:.1f} MiB) unused for {unused_days:g} days; "
+        f"{found.kept_files} files ({found.kept_bytes / MIB:.1f} MiB) stay"
+    )
