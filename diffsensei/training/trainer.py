@@ -20,6 +20,7 @@ from diffsensei.config.schema import TrainStageConfig
 from diffsensei.progress import Progress
 from diffsensei.seeding import stream_seed
 from diffsensei.training.averaging import WeightAverage
+from diffsensei.training.background_saver import BackgroundSaver
 from diffsensei.training.checkpoints import Checkpoint, CheckpointFolder
 from diffsensei.training.metrics import GRAD_NORM, LEARNING_RATE, LOSS, PANELS_PER_S, MetricsLog, Window
 from diffsensei.training.optimizer import build_optimizer, learning_rate, moments, restore_moments
@@ -104,7 +105,7 @@ class _Run:
             )
         self._stage.objective.train()
         self._since, self._items = time.monotonic(), 0
-        with self._preemption.watched():
+        with BackgroundSaver(self._checkpoints) as self._saver, self._preemption.watched():
             for step in range(start, self._config.steps):
                 self._step(step)
                 self._after(step + 1)
@@ -160,7 +161,7 @@ class _Run:
         if self._is_main:
             self._progress.advance(1, **({"loss": round(figures[LOSS], 4)} if figures else {}))
         if due or stopping:
-            self._save(done)
+            self._save(done, wait=last or stopping)
         if stopping and not last:
             logger.warning("%s: stopped by SIGTERM after step %d, checkpoint saved", self._stage.label, done)
             raise SystemExit(PREEMPTED)
@@ -189,7 +190,7 @@ class _Run:
             self._log.write(done, figures)
         return figures
 
-    def _save(self, done: int) -> None:
+    def _save(self, done: int, *, wait: bool) -> None:
         """One process writes: under data parallelism all hold the same weights and optimizer state."""
         names, rows = self._window.rows()
         if rows:
@@ -204,7 +205,9 @@ class _Run:
                 tensors["average"] = self._average.state()
             names, rows = self._window.rows()
             state = {"fingerprint": self._fingerprint(), "window_names": names, "window_rows": rows}
-            self._checkpoints.save(Checkpoint(done, tensors, state))
+            self._saver.save(Checkpoint(done, tensors, state))
+            if wait:  # before the others leave: a launcher ends the rest soon after the first one
+                self._saver.wait()
         self._accelerator.wait_for_everyone()
 
     def _resume(self) -> int:

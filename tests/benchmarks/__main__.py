@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import formats, politeness, scoring, votes, workers
+from tests.benchmarks import formats, imbalance, packing, politeness, scoring, stalls, votes, workers
 from tests.benchmarks.cases import MODULES
 from tests.benchmarks.interleaved import measure
 
@@ -39,6 +39,9 @@ def main() -> None:
         console.print(line)
     seconds = scoring.run_seconds()
     console.print(f"Scoring {scoring.PANELS} panels by 7 sets from their features: {seconds:.1f} s")
+    console.print(stalls.measured())
+    console.print(f"Tokens of packed prompts that are not padding: {100 * packing.useful_share():.1f} % (goal: 97)")
+    console.print(imbalance.measured())
     console.print(votes.measured())
 
 

@@ -356,7 +356,9 @@ def paper() -> ExperimentConfig:
         ),
         release=ReleaseConfig(name="diffsensei", version="1.0.0", licence="other"),
         report=ReportConfig(),
-        runtime=RuntimeConfig(num_threads=16, dask_workers=16, log_every_steps=50, gradient_checkpointing="llm"),
+        runtime=RuntimeConfig(
+            num_threads=16, dask_workers=16, log_every_steps=50, gradient_checkpointing="llm", prompt_row_tokens=1024
+        ),
     )
 
 
