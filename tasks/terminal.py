@@ -130,11 +130,11 @@ def _eta(progress: Mapping[str, Any]) -> str:
     return "-" if eta is None else clock(eta)
 
 
-def print_plan(rows: Sequence[Mapping[str, str]]) -> None:
-    """The plan as a table on stdout; ``rows`` have stage, action, why, time."""
+def print_table(rows: Sequence[Mapping[str, str]]) -> None:
+    """A table on stdout; all ``rows`` have the keys of the first, which head its columns."""
     table = Table(box=None, pad_edge=False)
-    for column in ("stage", "action", "time", "why"):
+    for column in rows[0] if rows else ():
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(row["stage"], row["action"], row["time"], row["why"])
+        table.add_row(*row.values())
     Console(highlight=False).print(table)

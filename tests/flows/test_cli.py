@@ -26,6 +26,8 @@ def _invoke(*arguments: str) -> tuple[int, str, str]:
         (("run", "train", "--set", "training.stage1.step=3"), "unknown field 'training.stage1.step'"),
         (("plan", "--set", "training.stage1.steps=-3"), "training.stage1.steps: Input should be greater than 0"),
         (("plan", "--set", "training.stage1.steps"), "expected path=value"),
+        (("plan", "--gpu", "h200"), "none are cut yet; run `diffsensei run ingest`"),
+        (("plan", "--gpu", "h300"), "unknown GPU 'h300'"),
         (("plan", "foundations"), "diffsensei run foundations"),
         (("run", "foundations", "--set", "parts=3"), "foundations has no parts; known: only, steps_scale"),
         (("plan", "ablations", "--set", "model.layout.boxes=3"), "unknown field 'model.layout.boxes'"),
