@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from diffsensei.config.base import config_digest
 from diffsensei.config.schema import TrainStageConfig
@@ -123,18 +124,28 @@ class _Run:
         totals: dict[str, Tensor] = {}
         for index in range(num_passes):
             part = index * num_processes + self._accelerator.process_index
-            batch = self._stage.batches.batch(step, part, self._accelerator.device)
+            with record_function("batch"):
+                batch = self._stage.batches.batch(step, part, self._accelerator.device)
             # Dropout draws from the global generator, so that one gets a named stream as well.
             torch.manual_seed(stream_seed(self._seed, "dropout", step, part))
             generator = torch.Generator(self._accelerator.device)
             generator.manual_seed(stream_seed(self._seed, "noise", step, part))
             last = index == num_passes - 1
             with contextlib.nullcontext() if last else self._accelerator.no_sync(self._model):
-                losses: dict[str, Tensor] = self._model(batch, generator)
-                self._accelerator.backward(losses["loss"] / num_passes)
+                with record_function("forward"):
+                    losses: dict[str, Tensor] = self._model(batch, generator)
+                with record_function("backward"):
+                    self._accelerator.backward(losses["loss"] / num_passes)
             for name, loss in losses.items():
                 totals[name] = totals.get(name, 0.0) + loss.detach() / num_passes
 
+        with record_function("optimizer"):
+            grad_norm = self._update(step)
+        self._window.add({f"train/{name}": loss for name, loss in totals.items()} | {GRAD_NORM: grad_norm})
+        self._items += self._stage.batches.num_items(step)
+
+    def _update(self, step: int) -> Tensor:
+        """Clip, update, forget the gradients; their norm before clipping (0-d)."""
         gradients = [parameter.grad for parameter in self._parameters.values() if parameter.grad is not None]
         grad_norm = nn.utils.get_total_norm(gradients)
         if self._config.max_grad_norm is not None:
@@ -145,8 +156,7 @@ class _Run:
         if self._average is not None:
             self._average.update(step)
         self._optimizer.zero_grad(set_to_none=True)
-        self._window.add({f"train/{name}": loss for name, loss in totals.items()} | {GRAD_NORM: grad_norm})
-        self._items += self._stage.batches.num_items(step)
+        return grad_norm
 
     def _after(self, done: int) -> None:
         """Log, save or stop after ``done`` optimizer steps."""
