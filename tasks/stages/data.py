@@ -78,17 +78,22 @@ def _chain(config: ExperimentConfig, source: DataSource, path: str, prefix: str)
         identity=identity(config, "text_encoder") | _validation_files(config),
         packages=(*PIXELS, "great-expectations", "transformers"),
     )
+    return [*stages, validated, _panels(config, source, validated.name, prefix)]
+
+
+def _panels(config: ExperimentConfig, source: DataSource, validated: str, prefix: str) -> Stage:
+    """Both sets of panels; of a source that may only be evaluated on, all panels in one, guarded against training."""
     only_evaluated = isinstance(source, Manga109Source)
-    panels = Stage(
+    trained = {"trained_validated": "validate", "trained_split": "panels"} if prefix else {}
+    return Stage(
         name=f"{prefix}panels",
-        version=2,
+        version=3 if only_evaluated else 2,
         entry=f"diffsensei.data.panels.cutting:{'cut_evaluation_panels' if only_evaluated else 'cut_panels'}",
         config={} if only_evaluated else {"split": "data.split"},
-        inputs={"validated": validated.name},
+        inputs={"validated": validated, **trained},
         resources=dask(config),
         packages=PIXELS,
     )
-    return [*stages, validated, panels]
 
 
 def _annotation(config: ExperimentConfig, source: DataSource, images: str, prefix: str) -> list[Stage]:
