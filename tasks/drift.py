@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from diffsensei.config import ExperimentConfig
-from infra.jobs.local import LocalBackend
 from infra.manifest import utc_now
 from infra.store import ObjectRef, Store
 from tasks.alarm import MetricsMoved
@@ -46,12 +45,11 @@ async def _freeze(config: ExperimentConfig, store: Store) -> ObjectRef:
     checkpoint = _most_trusted(known_checkpoints(store))
     run = await run_pipeline(config, ("benchmark",))
     benchmark = define_benchmark(config, "main", run.results["benchmark"].object)
-    values, backend = config.model_dump(mode="json"), LocalBackend()
     inputs = {"bundle": checkpoint.bundle, "benchmark": benchmark.frozen}
     title = f"draw {checkpoint.label}"
-    drawn = (await run_alone(draw_stage(config), values, inputs, store, backend, title)).object
+    drawn = (await run_alone(draw_stage(config), config, inputs, store, title)).object
     stage = freeze_stage(config, {column.name: column.digest for column in benchmark.columns})
-    frozen = await run_alone(stage, values, {"benchmark": benchmark.frozen, "drawn": drawn}, store, backend)
+    frozen = await run_alone(stage, config, {"benchmark": benchmark.frozen, "drawn": drawn}, store)
     ref = store.refs.read(DRIFT, config.name)
     reason = f"pages drawn by {checkpoint.label}"
     expected = ref.digest if ref else None
@@ -71,8 +69,7 @@ async def _check(config: ExperimentConfig, store: Store, reference: ObjectRef, t
     from diffsensei.evaluation.drift import read_drift
 
     stage = check_stage(config, utc_now(), tolerance)
-    values, inputs = config.model_dump(mode="json"), {"reference": reference}
-    return read_drift((await run_alone(stage, values, inputs, store, LocalBackend())).object.path)
+    return read_drift((await run_alone(stage, config, {"reference": reference}, store)).object.path)
 
 
 def drift_table(report: "DriftReport") -> "BenchmarkTable":

@@ -15,9 +15,7 @@ async def publish(run: PipelineRun) -> str | None:
     Returns the path of the report's page, or None for runs without one.
     """
     results, release = run.results, run.config.release
-    for score, table in (("score", "metrics"), ("evaluation_score", "evaluation-metrics")):
-        if score in results:
-            await show_metrics(results[score].object.path, table)
+    await show_scores(run)
     if "bundle" in results:
         bundle = results["bundle"].object
         move_reference(run.store, CANDIDATE, release, bundle, "built")
@@ -28,6 +26,13 @@ async def publish(run: PipelineRun) -> str | None:
     page = await asyncio.to_thread(publish_report, run.store, results["report"].object, release)
     await show_report(page)
     return str(page)
+
+
+async def show_scores(run: PipelineRun) -> None:
+    """The table of each benchmark that the run scored."""
+    for score, table in (("score", "metrics"), ("evaluation_score", "evaluation-metrics")):
+        if score in run.results:
+            await show_metrics(run.results[score].object.path, table)
 
 
 async def publish_ablations(config: ExperimentConfig, store: Store, result: ObjectRef) -> str:

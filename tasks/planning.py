@@ -37,7 +37,7 @@ def needed_for(targets: Sequence[str], stages: Sequence[Stage]) -> list[Stage]:
 
 def plan_targets(config: ExperimentConfig, targets: Sequence[str], store: Store) -> Plan:
     """The plan for ``targets`` under ``config`` given what ``store`` holds. Nothing is started."""
-    return make_plan(needed_for(targets, pipeline_stages(config)), config.model_dump(mode="json"), store)
+    return make_plan(needed_for(targets, pipeline_stages(config)), config.keyed(), store)
 
 
 def table_rows(plan: Plan) -> list[dict[str, str]]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffsensei.config import ExperimentConfig
-from infra.jobs.local import LocalBackend
 from infra.outcome import StageCancelled, StageError
 from infra.refs import RefConflict
 from infra.stage import Stage
@@ -144,7 +143,6 @@ class _Filling:
         self._run = run
         self._benchmark = benchmark
         self._before = before
-        self._values = run.config.model_dump(mode="json")
         self._rows: list[Row] = []
         self._cells: list[Cell] = []
         self._drawings: dict[str, str] = {}
@@ -202,8 +200,7 @@ class _Filling:
         self._cells += cells_of(summary, {info.name: place for info in summary.methods if info.role == "method"})
 
     async def _result(self, stage: Stage, inputs: Mapping[str, ObjectRef], title: str) -> ObjectRef:
-        run = self._run
-        return (await run_alone(stage, self._values, inputs, run.store, LocalBackend(), title)).object
+        return (await run_alone(stage, self._run.config, inputs, self._run.store, title)).object
 
 
 def checkpoint_row(checkpoint: Checkpoint, notes: tuple[str, ...] = ()) -> "Row":

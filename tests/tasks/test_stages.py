@@ -245,7 +245,7 @@ def test_a_wish_to_try_again_is_another_download_and_where_pages_lie_is_not(
         monkeypatch.setenv("DIFFSENSEI_LIMITS", str(tmp_path / store / "limits"))
         (stage,) = (stage for stage in pipeline_stages(config) if stage.name == "download")
         assert stage.pace == {"library": f"{tmp_path}/{store}/library", "limits": f"{tmp_path}/{store}/limits"}
-        return stage_key(stage, stage.values(config.model_dump(mode="json")), {"annotations": "0" * 64})
+        return stage_key(stage, stage.values(config.keyed()), {"annotations": "0" * 64})
 
     before = key("one")
     assert key("other") == before
@@ -280,7 +280,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def _plan(store: Store, *overrides: str) -> Plan:
     config = load_preset("tiny", [*WITHOUT_WEIGHTS, *overrides])
-    return make_plan(pipeline_stages(config), config.model_dump(mode="json"), store)
+    return make_plan(pipeline_stages(config), config.keyed(), store)
 
 
 def test_nothing_changed_means_nothing_to_do(finished: Store) -> None:
@@ -340,6 +340,11 @@ def test_speed_is_no_part_of_a_result(finished: Store) -> None:
         "runtime.compile=blocks",
     )
     assert {row.stage for row in plan.work} <= {"provenance", "report"}
+
+
+def test_where_jobs_run_is_no_part_of_any_key(finished: Store) -> None:
+    plan = _plan(finished, "jobs.backend=slurm", "jobs.slurm.partition=gpu", "jobs.walltime_h=2", "jobs.max_attempts=9")
+    assert plan.work == ()
 
 
 @pytest.mark.slow
