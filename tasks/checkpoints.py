@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from infra.store import ObjectMissing, ObjectRef, Store
-from tasks.publication import APPROVED, CANDIDATE, RELEASED
+from tasks.releases import CHANNELS, RELEASED
 
 BUNDLE = "bundle"
-CHANNELS = (RELEASED, APPROVED, CANDIDATE)
+TRUST = tuple(reversed(CHANNELS))
+"""The channels, from what people use to what was only built."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def known_checkpoints(store: Store) -> list[Checkpoint]:
     for move in store.refs.log():
         if move.channel == RELEASED and move.kind == BUNDLE:
             channels.setdefault(move.digest, [])
-    for channel in CHANNELS:
+    for channel in TRUST:
         for name in store.refs.names(channel):
             ref = store.refs.read(channel, name)
             if ref is not None and ref.kind == BUNDLE:

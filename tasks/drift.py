@@ -6,7 +6,7 @@ from diffsensei.config import ExperimentConfig
 from infra.manifest import utc_now
 from infra.store import ObjectRef, Store
 from tasks.alarm import MetricsMoved
-from tasks.checkpoints import CHANNELS, Checkpoint, known_checkpoints
+from tasks.checkpoints import TRUST, Checkpoint, known_checkpoints
 from tasks.pipeline import run_alone, run_pipeline
 from tasks.publication import open_store
 from tasks.reevaluation import define_benchmark, record_tables
@@ -58,7 +58,7 @@ async def _freeze(config: ExperimentConfig, store: Store) -> ObjectRef:
 
 
 def _most_trusted(known: list[Checkpoint]) -> Checkpoint:
-    for channel in CHANNELS:
+    for channel in TRUST:
         for checkpoint in known:
             if channel in checkpoint.channels:
                 return checkpoint

@@ -122,15 +122,14 @@ def test_deploy_all_bare_name_and_cancel(console: Console, tmp_path: Path) -> No
 PUBLISH = """
 import sys
 from pathlib import Path
-from diffsensei.config.schema import ReleaseConfig
 from infra.store import Store
-from tasks.publication import APPROVED, move_reference
+from tasks.releases import APPROVED, move_reference
 
 store = Store(Path(sys.argv[1]) / "store")
 (store.base / "made").mkdir(parents=True)
 (store.base / "made" / "weights.txt").write_text("weights")
 bundle = store.publish_object(store.base / "made", "bundle")
-move_reference(store, APPROVED, ReleaseConfig(name="m", version="1.0.0", licence="mit"), bundle, "gate passed")
+move_reference(store, APPROVED, "m", bundle, "gate passed")
 """
 
 

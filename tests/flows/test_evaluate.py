@@ -20,8 +20,8 @@ from flows.evaluate import evaluate
 from infra.store import ObjectRef, Store
 from tasks.alarm import MetricsMoved
 from tasks.missing_cells import plan_evaluation
-from tasks.publication import CANDIDATE, RELEASED, move_reference
 from tasks.reevaluation import stored_evaluations
+from tasks.releases import CANDIDATE, RELEASED, move_reference
 from tasks.stages import pipeline_stages
 from tests.evaluation.conftest import benchmark, generated, panel_set  # noqa: F401  fixtures
 from tests.release.conftest import bundle, stages  # noqa: F401  fixtures
@@ -54,7 +54,7 @@ def _config(*more: str) -> ExperimentConfig:
 
 def _name(store: Store, folder: Path, channel: str) -> ObjectRef:
     ref = store.publish_object(folder, "bundle")
-    move_reference(store, channel, _config().release, ref, "for a test")
+    move_reference(store, channel, _config().release.name, ref, "for a test")
     return ref
 
 

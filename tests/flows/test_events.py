@@ -16,7 +16,7 @@ from prefect.client.orchestration import get_client
 from diffsensei.config.schema import ReleaseConfig
 from infra.store import Store
 from tasks.events import CHECKPOINT_PUBLISHED
-from tasks.publication import APPROVED, CANDIDATE, RELEASED, move_reference
+from tasks.releases import APPROVED, CANDIDATE, RELEASED, move_reference
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ def test_each_move_to_a_published_channel_is_one_event(tmp_path: Path) -> None:
     @flow(name="publishing", persist_result=False)
     async def publishing() -> None:
         for channel in (CANDIDATE, APPROVED, RELEASED, RELEASED):
-            move_reference(store, channel, RELEASE, bundle, "verified")
+            move_reference(store, channel, RELEASE.name, bundle, "verified")
 
     asyncio.run(publishing())
     events = asyncio.run(_events(2))
@@ -62,9 +62,8 @@ async def _events(wanted: int) -> list[dict[str, Any]]:
 PUBLISH = """
 import sys, time
 from pathlib import Path
-from diffsensei.config.schema import ReleaseConfig
 from infra.store import Store
-from tasks.publication import RELEASED, move_reference
+from tasks.releases import RELEASED, move_reference
 
 folder = Path(sys.argv[1])
 store = Store(folder / "store")
@@ -72,7 +71,7 @@ store = Store(folder / "store")
 (folder / "bundle" / "weights.txt").write_text("weights")
 bundle = store.publish_object(folder / "bundle", "bundle")
 began = time.monotonic()
-move_reference(store, RELEASED, ReleaseConfig(name="m", version="1.0.0", licence="mit"), bundle, "verified")
+move_reference(store, RELEASED, "m", bundle, "verified")
 print(time.monotonic() - began, store.refs.read(RELEASED, "m").digest == bundle.digest)
 """
 

@@ -7,7 +7,7 @@ from diffsensei.config.schema import ReleaseConfig
 from diffsensei.release.manifest import write_manifest
 from infra.store import ObjectRef, Store
 from tasks.checkpoints import known_checkpoints
-from tasks.publication import APPROVED, CANDIDATE, RELEASED, move_reference
+from tasks.releases import APPROVED, CANDIDATE, RELEASED, move_reference
 
 RELEASE = ReleaseConfig(name="small-manga", version="1.2.3", licence="apache-2.0")
 
@@ -25,8 +25,8 @@ def test_what_is_named_now_and_what_was_ever_released(tmp_path: Path) -> None:
     first, second, third = (_bundle(store, tmp_path / version, version) for version in ("1.0.0", "2.0.0", "3.0.0"))
     for bundle in (first, second):
         for channel in (CANDIDATE, APPROVED, RELEASED):
-            move_reference(store, channel, RELEASE, bundle, "a test")
-    move_reference(store, CANDIDATE, RELEASE, third, "a test")
+            move_reference(store, channel, RELEASE.name, bundle, "a test")
+    move_reference(store, CANDIDATE, RELEASE.name, third, "a test")
     report = store.publish_object(tmp_path / "1.0.0", "report")
     store.refs.move(RELEASED, "a-report", report.kind, report.digest, expected=None)
 
