@@ -17,11 +17,12 @@ class FlowEntry:
     """Stages to bring up to date, together with everything they depend on; none for a flow outside the pipeline."""
     summary: str
     parameters: tuple[str, ...] = ()
-    """Of a flow outside the pipeline: its own, beside preset and overrides."""
+    """Its own, beside preset and overrides."""
     configured: bool = True
     """Whether it takes a preset and overrides."""
     plan: str = ""
-    """``module:function`` of configuration and store that tells, line by line, what a flow without targets would do."""
+    """``module:function`` of configuration, store and the flow's own parameters that tells, line by line, what a flow
+    without targets would do."""
 
 
 FLOWS: dict[str, FlowEntry] = {
@@ -41,7 +42,21 @@ FLOWS: dict[str, FlowEntry] = {
             ("score",),
             "every compared method, trained, drawn and scored",
         ),
-        FlowEntry("evaluate", "flows.evaluate:evaluate", ("score",), "freeze the benchmark, generate and score"),
+        FlowEntry(
+            "evaluate",
+            "flows.evaluate:evaluate",
+            (),
+            "checkpoints by benchmarks by metrics: draw and score what is missing",
+            ("checkpoints",),
+            plan="tasks.missing_cells:plan_evaluation",
+        ),
+        FlowEntry(
+            "drift-check",
+            "flows.drift_check:drift_check",
+            (),
+            "score frozen drawings again; fail where a metric moved",
+            ("tolerance",),
+        ),
         FlowEntry("release", "flows.release:release", ("report",), "bundle, verify, report and move the references"),
         FlowEntry(
             "ablations",

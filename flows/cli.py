@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import drawing, pipeline, profiling
+from flows.commands import drawing, pipeline, profiling, releases
 from flows.commands.annotation import annotating
 from flows.commands.data import data
 from flows.commands.imports import imports
@@ -23,11 +23,13 @@ app = typer.Typer(
 pipeline.add_commands(app)
 drawing.add_commands(app)
 profiling.add_commands(app)
+releases.add_commands(app)
 data.registered_commands += annotating.registered_commands
 app.add_typer(data, name="data")
 app.add_typer(imports, name="import")
 app.add_typer(drawing.story_files, name="story")
 app.add_typer(studies, name="study")
+app.add_typer(releases.releases, name="release")
 
 
 @app.callback()

@@ -38,6 +38,8 @@ PAGES = (
     ("data.html", "Data"),
     ("provenance.html", "Provenance"),
 )
+SECOND_SET = "evaluation_"
+"""What the names of results on ``data.evaluation_source`` begin with: their pages are not those of ``benchmark``."""
 TILE_METRICS = ("dialog_f1", "dino_c", "dino_i", "clip")
 SYNTHETIC_SCOPE = (
     "Smoke-size run on a synthetic world.",
@@ -91,7 +93,13 @@ def build_report(
     summary = read_summary(score)
     items = pd.read_parquet(score / "items.parquet")
     drawn = read_panels(benchmark)
-    generated = drawn_methods({name: path for name, path in others.items() if (path / "generation.json").is_file()})
+    generated = drawn_methods(
+        {
+            name: path
+            for name, path in others.items()
+            if not name.startswith(SECOND_SET) and (path / "generation.json").is_file()
+        }
+    )
     trained = {name: path for name, path in others.items() if (path / "training.json").is_file()}
     unknown = sorted(trained.keys() - TITLES.keys())
     cards = panel_cards(drawn, summary, items, benchmark, generated, AssetFolder(output))

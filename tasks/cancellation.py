@@ -16,9 +16,7 @@ from pydantic import BaseModel
 
 from infra.execution import cancel_jobs
 from infra.files import read_json, write_json
-from infra.jobs.local import LocalBackend
 from infra.jobs.process import this_host
-from infra.jobs.spec import Backend
 from infra.store import Store
 from tasks.publication import open_store
 
@@ -51,31 +49,31 @@ class Followed:
         write_json(self._path, self._record.model_dump())
 
 
-def cancel_run(store: Store, backend: Backend, run_id: str) -> None:
+def cancel_run(store: Store, run_id: str) -> None:
     """Ask the jobs that the flow run waits for to save their state and end."""
     value = read_json(store.base / "runs" / f"{run_id}.json")
     for key in RunRecord.model_validate(value).keys.values() if value else ():
-        cancel_jobs(store, backend, {STAGE_KEY: key})
+        cancel_jobs(store, {STAGE_KEY: key})
 
 
 def cancel_own_runs() -> None:
     """The same for every flow run of this process."""
-    store, backend = open_store(), LocalBackend()
+    store = open_store()
     for path in (store.base / "runs").glob("[!.]*.json"):
         record = RunRecord.model_validate(read_json(path))
         if (record.host, record.pid) == (this_host(), os.getpid()):
-            cancel_run(store, backend, path.stem)
+            cancel_run(store, path.stem)
 
 
 def cancel_jobs_of_run(flow: Any, flow_run: Any, state: Any) -> None:
     """Prefect's ``on_cancellation`` hook: it runs in another process and knows the run's id only."""
-    cancel_run(open_store(), LocalBackend(), str(flow_run.id))
+    cancel_run(open_store(), str(flow_run.id))
 
 
 @asynccontextmanager
-async def watch_for_cancel(store: Store, backend: Backend, run_id: str) -> AsyncIterator[None]:
+async def watch_for_cancel(store: Store, run_id: str) -> AsyncIterator[None]:
     """While inside, cancel the run's jobs as soon as the server says that the run is being cancelled."""
-    watcher = asyncio.create_task(_watch(store, backend, run_id))
+    watcher = asyncio.create_task(_watch(store, run_id))
     try:
         yield
     finally:
@@ -84,7 +82,7 @@ async def watch_for_cancel(store: Store, backend: Backend, run_id: str) -> Async
             await watcher
 
 
-async def _watch(store: Store, backend: Backend, run_id: str) -> None:
+async def _watch(store: Store, run_id: str) -> None:
     from httpx import HTTPError
     from prefect import get_client
 
@@ -96,5 +94,5 @@ async def _watch(store: Store, backend: Backend, run_id: str) -> None:
             except HTTPError:
                 continue  # the server is away; the jobs are not
             if run.state is not None and (run.state.is_cancelling() or run.state.is_cancelled()):
-                cancel_run(store, backend, run_id)
+                cancel_run(store, run_id)
                 return

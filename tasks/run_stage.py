@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +16,9 @@ from prefect.states import Completed
 from infra.execution import execute
 from infra.jobs.spec import Backend
 from infra.outcome import StageError, StageResult
-from infra.stage import Action, Stage
+from infra.stage import Action, Stage, stage_key
 from infra.store import ObjectRef, Store
+from tasks.gpu_limit import gpu_slots
 from tasks.terminal import StageView, describe_progress, share
 
 STARTED_AFTER_S = 1.0
@@ -57,15 +59,18 @@ class StageWork:
         began = time.monotonic()
         said = asyncio.get_running_loop().call_later(STARTED_AFTER_S, self._view.started, name)
         try:
-            result = await execute(
-                self.stage,
-                self._values,
-                self._inputs,
-                self._store,
-                self._backend,
-                self._show,
-                labels=self._labels,
-            )
+            async with AsyncExitStack() as held:
+                if not await asyncio.to_thread(self._is_stored):
+                    await held.enter_async_context(gpu_slots(self.stage, self._backend))
+                result = await execute(
+                    self.stage,
+                    self._values,
+                    self._inputs,
+                    self._store,
+                    self._backend,
+                    self._show,
+                    labels=self._labels,
+                )
         except StageError as error:
             self._view.finished(name, str(error.state), time.monotonic() - began)
             raise
@@ -75,6 +80,13 @@ class StageWork:
         if self._artifact is not None:
             await aupdate_progress_artifact(self._artifact, progress=100.0)
         return result
+
+    def _is_stored(self) -> bool:
+        """Whether the result only needs to be found: that waits for no GPU."""
+        digests = {argument: ref.digest for argument, ref in self._inputs.items()}
+        return (
+            self._store.stage_folder(self.stage.name, stage_key(self.stage, self._values, digests)).done() is not None
+        )
 
     async def _show(self, progress: dict[str, Any]) -> None:
         self._view.progressed(self.stage.name, progress)

@@ -1,12 +1,14 @@
 """One complete experiment. Presets (`presets.py`) give complete values of it."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from diffsensei.config.base import Config, NonNegativeInt
 from diffsensei.config.baselines import BaselinesConfig
+from diffsensei.config.gate import GateConfig
+from diffsensei.config.jobs import JobsConfig
 from diffsensei.config.schema import (
     DataConfig,
     EvaluationConfig,
@@ -33,9 +35,15 @@ class ExperimentConfig(Config):
     baselines: BaselinesConfig
     evaluation: EvaluationConfig
     study: StudyConfig
+    gate: GateConfig
     release: ReleaseConfig
     report: ReportConfig
     runtime: RuntimeConfig
+    jobs: JobsConfig = JobsConfig()
+
+    def keyed(self) -> dict[str, Any]:
+        """JSON of all that stages are given: everything but where jobs run, which no key may depend on."""
+        return self.model_dump(mode="json", exclude={"jobs"})
 
     @model_validator(mode="after")
     def _batches_divide(self) -> "ExperimentConfig":
@@ -57,6 +65,11 @@ class ExperimentConfig(Config):
                         f"training.{name}.global_batch_size {whole} (tier {tier}) is not a multiple of micro {micro} x "
                         f"processes {processes} = {unit}; use {' or '.join(usable)}"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _processes_fill_nodes(self) -> "ExperimentConfig":
+        self.jobs.num_nodes(self.training.num_processes)
         return self
 
     @model_validator(mode="after")

@@ -42,10 +42,16 @@ def comparable(a: Summary, b: Summary, metric: str) -> tuple[str, ...]:
     reasons = []
     if a.benchmark_digest != b.benchmark_digest:
         reasons.append(f"benchmarks differ: {a.benchmark_digest[:12]} and {b.benchmark_digest[:12]}")
+    return (*reasons, *differences(first, second))
+
+
+def differences(first: MetricDefinition, second: MetricDefinition) -> tuple[str, ...]:
+    """What differs between two definitions of one metric, one line a difference, the benchmark apart."""
+    found = []
     if first.version != second.version:
-        reasons.append(f"versions of {metric} differ: {first.version} and {second.version}")
+        found.append(f"versions of {first.name} differ: {first.version} and {second.version}")
     for name in sorted(first.parameters.keys() | second.parameters.keys()):
         mine, other = first.parameters.get(name, "absent"), second.parameters.get(name, "absent")
         if mine != other:
-            reasons.append(f"{name} differs: {mine} and {other}")
-    return tuple(reasons)
+            found.append(f"{name} differs: {mine} and {other}")
+    return tuple(found)

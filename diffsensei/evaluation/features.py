@@ -6,8 +6,9 @@ square with white, or squashed to a square. Judges that cannot be loaded are a s
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,10 @@ from diffsensei.foundations.loading import (
     DialogDetector,
     ImageEncoder,
     JudgeClip,
+    is_magi_detector,
+    load_clip_processor,
     load_dialog_detector,
+    load_dino_processor,
     load_judge_clip,
     load_judge_dino,
 )
@@ -34,6 +38,7 @@ Fit = Literal["processor", "pad", "squash"]
 
 BATCH_SIZE = 64
 WHITE = 255
+NOT_ASKED = "not asked for"
 INCEPTION_FILE = "inception-2015-12-05.pt"
 INCEPTION_EDGE = 299
 FIRST_POOL = ("conv", "conv_1", "conv_2", "pool0")
@@ -58,7 +63,6 @@ class Judges:
     detector: DialogDetector | None
     distribution: Embed | None
     """Features for FID and KID."""
-    distribution_name: str
     first_pool: Embed | None
     """Inception's first pooling layer."""
     missing: dict[str, str]
@@ -69,6 +73,19 @@ class Judges:
     @property
     def finds_characters(self) -> bool:
         return isinstance(self.detector, MagiDialogDetector)
+
+    def only(self, names: Collection[str]) -> "Judges":
+        """These judges without those that are not among ``names``: they look at nothing."""
+        left_out = dict.fromkeys(self.identities.keys() - set(names), NOT_ASKED)
+        return replace(
+            self,
+            clips=tuple(None if clip_name(i) in left_out else pair for i, pair in enumerate(self.clips)),
+            dino=None if "dino" in left_out else self.dino,
+            detector=None if {"detector", "characters"} & self.identities.keys() <= left_out.keys() else self.detector,
+            distribution=None if "distribution" in left_out else self.distribution,
+            first_pool=None if "first_pool" in left_out else self.first_pool,
+            missing=left_out | self.missing,
+        )
 
 
 def clip_name(index: int) -> str:
@@ -117,7 +134,6 @@ def load_judges(config: JudgeConfig, cache: Path) -> Judges:
         )
     distribution: Embed | None = None
     first_pool: Embed | None = None
-    name = f"CLIP image embedding of {config.fid_features}, fit {config.fit}"
     missing["first_pool"] = f"needs Inception: set evaluation.judges.fid_features to a file {INCEPTION_FILE}"
     if config.fid_features == config.clip:
         if clips[0] is None:
@@ -125,7 +141,6 @@ def load_judges(config: JudgeConfig, cache: Path) -> Judges:
         else:
             distribution, identities["distribution"] = clips[0].panels, identities["clip"]
     elif config.fid_features.endswith(INCEPTION_FILE):
-        name = "Inception v3 pool3 (2048), clean-fid resizing"
         embed = attempt("distribution", "fid_features", inception_embedder, config.fid_features)
         distribution = None if embed is None else kept("distribution", embed)
         missing.pop("first_pool")
@@ -139,11 +154,41 @@ def load_judges(config: JudgeConfig, cache: Path) -> Judges:
         dino=None if dino is None else kept("dino", class_token_embedder(dino, config.fit)),
         detector=detector,
         distribution=distribution,
-        distribution_name=name,
         first_pool=first_pool,
         missing=missing,
         identities=identities,
     )
+
+
+def identify_judges(config: JudgeConfig) -> dict[str, str]:
+    """`Judges.identities` as `load_judges` finds them where every judge can be loaded, without reading weights."""
+    identities: dict[str, str] = {}
+
+    def note(name: str, reference: str, load_processor: Callable[[str], Any] | None = None) -> None:
+        with suppress(ValueError, OSError):
+            processor = None if load_processor is None else load_processor(reference)
+            identities[name] = _identity(reference, processor, config.fit)
+
+    for index, reference in enumerate((config.clip, *config.further_clip)):
+        note(clip_name(index), reference, load_clip_processor)
+    note("dino", config.dino, load_dino_processor)
+    with suppress(ValueError, OSError):
+        if is_magi_detector(config.dialog_detector):
+            note("characters", config.dialog_detector)
+        note("detector", config.dialog_detector)
+    if config.fid_features.endswith(INCEPTION_FILE):
+        note("distribution", config.fid_features)
+        note("first_pool", config.fid_features)
+    else:
+        note("distribution", config.fid_features, load_clip_processor)
+    return identities
+
+
+def distribution_name(config: JudgeConfig) -> str:
+    """What the features for FID and its kin are, in words."""
+    if config.fid_features.endswith(INCEPTION_FILE):
+        return "Inception v3 pool3 (2048), clean-fid resizing"
+    return f"CLIP image embedding of {config.fid_features}, fit {config.fit}"
 
 
 def _identity(reference: str, processor: Any, fit: Fit) -> str:

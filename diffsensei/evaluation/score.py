@@ -5,7 +5,7 @@ would get, DINO-I and DINO-C being 1 and FID 0 by definition), and another true 
 well but ignoring the request would get). The paper has neither.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,11 @@ from diffsensei.evaluation.compared_methods import drawn_methods, read_generatio
 from diffsensei.evaluation.distribution_metrics import STATISTICS_SEED
 from diffsensei.evaluation.feature_cache import Gray
 from diffsensei.evaluation.features import load_judges
-from diffsensei.evaluation.item_metrics import item_metrics
+from diffsensei.evaluation.item_metrics import ItemMetric
 from diffsensei.evaluation.measurements import Request, measure
 from diffsensei.evaluation.results import GROUND_TRUTH, ITEM_COLUMNS, SHUFFLED_TRUTH
 from diffsensei.evaluation.sight import PanelFeatures, PanelSource, see_captions, see_panels, see_references
-from diffsensei.evaluation.summary import summarise
+from diffsensei.evaluation.summary import all_metrics, summarise
 from diffsensei.progress import Progress
 from diffsensei.seeding import numpy_stream
 
@@ -37,6 +37,7 @@ def score_methods(
     features: Path,
     workspace: Path,
     output: Path,
+    metrics: Mapping[str, str] | None = None,
     **generated: Path,
 ) -> None:
     """Write ``items.parquet`` (every measurement), ``summary.json`` (`Summary`) and ``breakdowns.parquet``
@@ -45,10 +46,15 @@ def score_methods(
     ``features`` keeps what the judges saw of pictures (`cached`), for other runs as well.
     Each generated folder holds ``generation.json`` and ``images/<seed>/<panel_id>.png``. A panel that is missing there
     is counted as skipped; one of the wrong size raises ValueError.
+
+    ``metrics``: only these, name -> digest of the definition that is expected; judges that none needs see nothing.
     """
     folders = drawn_methods(generated)
     panels = read_benchmark(benchmark)
     judges = load_judges(evaluation.judges, features)
+    asked = [metric for metric in all_metrics(evaluation) if metrics is None or metric.definition.name in metrics]
+    if metrics is not None:
+        judges = judges.only({metric.judge for metric in asked})
     truths = PanelSource(partial(read_truth, benchmark), partial(truth_path, benchmark))
     runs: list[tuple[str, int, PanelSource]] = [(GROUND_TRUTH, evaluation.seeds[0], truths)]
     shuffled = shuffle_within_series(panels)
@@ -74,10 +80,12 @@ def score_methods(
         {"value": "float64", "tp": "Int64", "fp": "Int64", "fn": "Int64"}
     )
     items.to_parquet(output / "items.parquet", index=False)
-    parts = break_down(items, panels, item_metrics(evaluation), baseline=next(iter(folders)))
+    of_items = [metric for metric in asked if isinstance(metric, ItemMetric)]
+    parts = break_down(items, panels, of_items, baseline=next(iter(folders)))
     parts.to_parquet(output / "breakdowns.parquet", index=False)
     said = {method: read_generation(folder) for method, folder in folders.items()}
-    summary = summarise(panels, items, sets, judges, evaluation, benchmark_digest(benchmark), said)
+    names = {metric.definition.name for metric in asked}
+    summary = summarise(panels, items, sets, judges, evaluation, benchmark_digest(benchmark), said, only=names)
     (output / "summary.json").write_text(summary.model_dump_json(indent=1) + "\n")
 
 

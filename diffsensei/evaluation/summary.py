@@ -1,6 +1,6 @@
 """From measurements to the table of a run: one figure with its interval per method and metric."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from diffsensei.evaluation.distribution_metrics import (
     Sampling,
     Sight,
 )
-from diffsensei.evaluation.features import Judges, clip_name
+from diffsensei.evaluation.features import Judges, clip_name, distribution_name
 from diffsensei.evaluation.fid import MIN_PANELS
 from diffsensei.evaluation.item_metrics import ItemMetric, headline, item_metrics, measurement_counts, page_sums
 from diffsensei.evaluation.measurements import NOT_GENERATED
@@ -46,15 +46,14 @@ def summarise(
     evaluation: EvaluationConfig,
     benchmark: str,
     said: Mapping[str, Mapping[str, Any]],
+    only: Collection[str] = (),
 ) -> Summary:
-    """The table of a run: every method by every metric, and pairs of methods compared.
+    """The table of a run: every method by every metric (or those named ``only``), and pairs of methods compared.
 
     ``benchmark`` is the benchmark's digest (`benchmark_digest`), ``said`` what each method says of itself.
     """
-    metrics: list[DistributionMetric | ItemMetric] = sorted(
-        (*DISTRIBUTION_METRICS, *item_metrics(evaluation)), key=lambda metric: GROUPS.index(metric.definition.group)
-    )
-    definitions = [_described(metric, judges, evaluation, benchmark) for metric in metrics]
+    metrics = [metric for metric in all_metrics(evaluation) if not only or metric.definition.name in only]
+    definitions = [_described(metric, judges.identities, evaluation, benchmark) for metric in metrics]
     methods = list(dict.fromkeys(method for method, _ in sets))
     results = []
     for method in methods:
@@ -66,13 +65,14 @@ def summarise(
                 results.append(_distribution_result(method, metric, definition, panels, sets, evaluation))
             else:
                 results.append(_item_result(method, metric, definition, items, evaluation))
+    of_items = [metric for metric in metrics if isinstance(metric, ItemMetric)]
     generating = [method for method in methods if method in METHODS]
     return Summary(
         metrics=tuple(definitions),
         methods=tuple(_info(name, said.get(name, {})) for name in methods),
         not_drawn=tuple(_info(name, {}) for name in METHODS if name not in said),
         results=tuple(results),
-        comparisons=tuple(compare_methods(items, generating, headline(item_metrics(evaluation)), evaluation)),
+        comparisons=tuple(compare_methods(items, generating, headline(of_items), evaluation)),
         num_series=len({panel.series for panel in panels}),
         num_pages=len({panel.page_id for panel in panels}),
         num_panels=len(panels),
@@ -85,11 +85,25 @@ def summarise(
             **{clip_name(i): name for i, name in enumerate((evaluation.judges.clip, *evaluation.judges.further_clip))},
             "dino": evaluation.judges.dino,
             "dialog_detector": evaluation.judges.dialog_detector,
-            "fid_features": judges.distribution_name,
+            "fid_features": distribution_name(evaluation.judges),
             "fit": evaluation.judges.fit,
         },
         benchmark_digest=benchmark,
     )
+
+
+def all_metrics(evaluation: EvaluationConfig) -> list[DistributionMetric | ItemMetric]:
+    """Every metric under ``evaluation``, in the order of columns."""
+    return sorted(
+        (*DISTRIBUTION_METRICS, *item_metrics(evaluation)), key=lambda metric: GROUPS.index(metric.definition.group)
+    )
+
+
+def define_metrics(
+    evaluation: EvaluationConfig, identities: Mapping[str, str], benchmark: str
+) -> tuple[MetricDefinition, ...]:
+    """The columns of a `Summary` before anything is scored; ``identities`` as `identify_judges` gives them."""
+    return tuple(_described(metric, identities, evaluation, benchmark) for metric in all_metrics(evaluation))
 
 
 GROUPS = ("headline", "distribution", "variant", "manga")
@@ -97,14 +111,14 @@ GROUPS = ("headline", "distribution", "variant", "manga")
 
 
 def _described(
-    metric: DistributionMetric | ItemMetric, judges: Judges, evaluation: EvaluationConfig, benchmark: str
+    metric: DistributionMetric | ItemMetric, identities: Mapping[str, str], evaluation: EvaluationConfig, benchmark: str
 ) -> MetricDefinition:
     """The definition with what the configuration adds to it, in words and as parameters."""
     definition, chosen = metric.definition, evaluation.judges
-    parameters: dict[str, str | float] = {"judge": judges.identities.get(metric.judge, "none")}
+    parameters: dict[str, str | float] = {"judge": identities.get(metric.judge, "none")}
     words = ""
     if metric.judge == "distribution":
-        words = f"; features: {judges.distribution_name}"
+        words = f"; features: {distribution_name(chosen)}"
     elif metric.judge.startswith("clip"):
         number = int(metric.judge.removeprefix("clip").removeprefix("_") or 1)
         words = f"; {(chosen.clip, *chosen.further_clip)[number - 1]}, fit {chosen.fit}"

@@ -209,14 +209,23 @@ def load_judge_clip(reference: str, dtype: torch.dtype = torch.float32) -> Judge
     return JudgeClip(
         _model(CLIPModel, location, dtype=dtype),
         _tokenizer(CLIPTokenizer, location),
-        _processor(CLIPImageProcessorPil, location),
+        load_clip_processor(reference),
     )
+
+
+def load_clip_processor(reference: str) -> BaseImageProcessor:
+    """How a CLIP model prepares pictures, without its weights."""
+    return _processor(CLIPImageProcessorPil, resolve(reference))
 
 
 def load_judge_dino(reference: str, dtype: torch.dtype = torch.float32) -> ImageEncoder:
     """DINOv2, for image-image similarity by its CLS token."""
-    location = resolve(reference)
-    return ImageEncoder(_model(Dinov2Model, location, dtype=dtype), _processor(BitImageProcessorPil, location))
+    return ImageEncoder(_model(Dinov2Model, resolve(reference), dtype=dtype), load_dino_processor(reference))
+
+
+def load_dino_processor(reference: str) -> BaseImageProcessor:
+    """How DINOv2 prepares pictures, without its weights."""
+    return _processor(BitImageProcessorPil, resolve(reference))
 
 
 def load_dialog_detector(reference: str) -> DialogDetector:
@@ -228,6 +237,11 @@ def load_dialog_detector(reference: str) -> DialogDetector:
     detector = _checked(location, lambda: HeatmapDetector(**config))
     fill_strictly(detector, _read_state(location), reference)
     return detector.float().eval().requires_grad_(False)
+
+
+def is_magi_detector(reference: str) -> bool:
+    """Whether `load_dialog_detector` gives Magi, which finds characters, too."""
+    return is_magi(_read_config(resolve(reference)))
 
 
 def fill_strictly(model: torch.nn.Module, state: dict[str, torch.Tensor], name: str) -> None:

@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from diffsensei.config.base import Config
 
 MANIFEST = "manifest.json"
+CERTIFICATION = "certification"
+"""Folder of a published bundle that holds its certificate, made after it and covered by digests of its own."""
 _BLOCK = 2**20
 
 
@@ -34,15 +36,20 @@ def write_manifest(bundle: Path, name: str, version: str) -> None:
     (bundle / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
 
 
-def check_manifest(bundle: Path) -> BundleManifest:
-    """The manifest, once every file in ``bundle`` is as it says. Raises ValueError naming the first that is not."""
+def read_manifest(bundle: Path) -> BundleManifest:
+    """The manifest as it lies in ``bundle``, unchecked. Raises ValueError where there is none."""
     path = bundle / MANIFEST
     if not path.is_file():
         raise ValueError(f"{bundle} is no bundle: {MANIFEST} is missing; build it again")
     try:
-        manifest = BundleManifest.model_validate_json(path.read_text())
+        return BundleManifest.model_validate_json(path.read_text())
     except ValidationError as error:
         raise ValueError(f"{path} cannot be read ({error.errors()[0]['msg']}); build the bundle again") from None
+
+
+def check_manifest(bundle: Path) -> BundleManifest:
+    """The manifest, once every file in ``bundle`` is as it says. Raises ValueError naming the first that is not."""
+    manifest = read_manifest(bundle)
     listed = {entry.path: entry for entry in manifest.files}
     present = {path.relative_to(bundle).as_posix(): path for path in _files(bundle)}
     for name in sorted(listed.keys() | present.keys()):
@@ -69,4 +76,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _files(bundle: Path) -> list[Path]:
-    return sorted(path for path in bundle.rglob("*") if path.is_file() and path != bundle / MANIFEST)
+    apart = bundle / CERTIFICATION
+    return sorted(
+        path for path in bundle.rglob("*") if path.is_file() and path != bundle / MANIFEST and apart not in path.parents
+    )

@@ -22,6 +22,7 @@ class OneLineErrors(TyperGroup):
         if ctx.params.get("debug"):
             return super().invoke(ctx)
         from infra.outcome import StageError, StageRefused
+        from tasks.alarm import MetricsMoved
 
         try:
             return super().invoke(ctx)
@@ -29,6 +30,8 @@ class OneLineErrors(TyperGroup):
             fail(f"{error} (log: {error.log_path})", STAGE_FAILED)
         except StageError as error:
             fail(str(error), STAGE_FAILED)
+        except MetricsMoved as error:
+            fail(str(error), BELOW_THRESHOLD)
         except KeyboardInterrupt:
             fail("stopped; the same command goes on from here", INTERRUPTED)
         except ValidationError as error:
@@ -52,7 +55,9 @@ Overrides = Annotated[
 ]
 Checkpoint = Annotated[
     str,
-    typer.Option(help="A bundle's or pipeline's folder, the original release's, or `released` for the newest here."),
+    typer.Option(
+        help="A bundle's or pipeline's folder, the original release's, or `released`, `approved` or `candidate` here."
+    ),
 ]
 
 NewFolder = Annotated[Path, typer.Option(help="A new or empty folder.")]

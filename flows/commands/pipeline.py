@@ -26,6 +26,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command(epilog="Example: diffsensei plan train --set training.stage2.steps=200")(plan)
     app.command(epilog="Example: diffsensei show paper")(show)
     app.command(epilog="Example: diffsensei report --open")(report)
+    app.command(epilog="Example: diffsensei evaluations --all")(evaluations)
     app.command()(version)
 
 
@@ -80,13 +81,14 @@ def plan(
     entry = find_flow(flow)
     if not entry.targets and not entry.plan:
         raise ValueError(f"{entry.name} is a single job without a plan; start it with `diffsensei run {entry.name}`")
-    config = load_preset(preset, overrides or ())
+    parameters = _parameters(entry, preset, overrides or [])
+    config = load_preset(parameters.pop("preset"), parameters.pop("overrides"))
     from tasks.planning import plan_targets, summary_line, table_rows
     from tasks.publication import open_store
     from tasks.terminal import print_table
 
     if entry.plan:
-        for line in resolve_name(entry.plan)(config, open_store()):
+        for line in resolve_name(entry.plan)(config, open_store(), **parameters):
             typer.echo(line)
         return
     found = plan_targets(config, entry.targets, open_store())
@@ -148,6 +150,22 @@ def report(
     typer.echo(str(path))
     if open_it:
         webbrowser.open(path.resolve().as_uri())
+
+
+def evaluations(
+    name: Annotated[str | None, typer.Argument(help="Experiment, such as tiny; the last evaluated by default.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every metric, not the headline alone.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Checkpoints by metrics as they were last evaluated; `diffsensei plan evaluate` says what is missing since."""
+    from tasks.evaluation_tables import print_evaluations
+    from tasks.reevaluation import newest_tables
+
+    found = newest_tables(name)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=1))
+    else:
+        print_evaluations(found, every)
 
 
 def version() -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from infra.jobs.spec import TOKEN_VARIABLE
+from infra.jobs.spec import ID_VARIABLE, RESTARTS_VARIABLE, TOKEN_VARIABLE
 
 _PROC = Path("/proc")
+_NOT_ITS = ("PREFECT_", "SLURM_", ID_VARIABLE, RESTARTS_VARIABLE, TOKEN_VARIABLE)
 _STATE, _START_TIME = 0, 19
 """Positions in /proc/<pid>/stat after the parenthesised command name (fields 3 and 22 of proc(5))."""
 
@@ -48,6 +49,12 @@ def is_alive(identity: Identity) -> bool:
         and _boot() == identity.boot
         and this_host() == identity.host
     )
+
+
+def inherited_environment() -> dict[str, str]:
+    """What a job gets of this process's environment: nothing of the orchestrator (so no api key and no flow run id),
+    and nothing of a job that this process may be in itself."""
+    return {name: value for name, value in os.environ.items() if name == "SLURM_CONF" or not name.startswith(_NOT_ITS)}
 
 
 def processes_of(token: str) -> list[int]:

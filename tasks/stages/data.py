@@ -42,6 +42,19 @@ def library_folder() -> Path:
     return Settings().store.absolute() / "library"
 
 
+def tombstones_folder() -> Path:
+    """Where it is written which pages were taken down: in the store, beside its objects."""
+    return Settings().store.absolute() / "tombstones"
+
+
+def _taken_down() -> dict[str, str]:
+    """What the validated pages may not hold; nothing where nothing was taken down."""
+    from diffsensei.data.tombstones import read_tombstones
+
+    digest = read_tombstones(tombstones_folder()).digest()
+    return {"tombstones": digest} if digest else {}
+
+
 def _chain(config: ExperimentConfig, source: DataSource, path: str, prefix: str) -> list[Stage]:
     annotations = Stage(
         name=f"{prefix}annotations",
@@ -73,22 +86,28 @@ def _chain(config: ExperimentConfig, source: DataSource, path: str, prefix: str)
             "buckets": "data.buckets",
             **foundations("text_encoder"),
         },
+        pace={"tombstones": str(tombstones_folder())},
         inputs={"annotations": stages[-1].name, "download_dir": images.name},
         resources=dask(config),
-        identity=identity(config, "text_encoder") | _validation_files(config),
+        identity=identity(config, "text_encoder") | _validation_files(config) | _taken_down(),
         packages=(*PIXELS, "great-expectations", "transformers"),
     )
+    return [*stages, validated, _panels(config, source, validated.name, prefix)]
+
+
+def _panels(config: ExperimentConfig, source: DataSource, validated: str, prefix: str) -> Stage:
+    """Both sets of panels; of a source that may only be evaluated on, all panels in one, guarded against training."""
     only_evaluated = isinstance(source, Manga109Source)
-    panels = Stage(
+    trained = {"trained_validated": "validate", "trained_split": "panels"} if prefix else {}
+    return Stage(
         name=f"{prefix}panels",
-        version=2,
+        version=3 if only_evaluated else 2,
         entry=f"diffsensei.data.panels.cutting:{'cut_evaluation_panels' if only_evaluated else 'cut_panels'}",
         config={} if only_evaluated else {"split": "data.split"},
-        inputs={"validated": validated.name},
+        inputs={"validated": validated, **trained},
         resources=dask(config),
         packages=PIXELS,
     )
-    return [*stages, validated, panels]
 
 
 def _annotation(config: ExperimentConfig, source: DataSource, images: str, prefix: str) -> list[Stage]:

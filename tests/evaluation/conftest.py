@@ -1,5 +1,6 @@
 """An evaluation panel set of drawn panels, and small random judges on disk in the hub's formats."""
 
+import json
 import zlib
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from diffsensei.config import load_preset
 from diffsensei.config.schema import EvaluationConfig, JudgeConfig
 from diffsensei.data.images import encode_png
 from diffsensei.data.panels.panel_set import CROP_SCHEMA, PANEL_SCHEMA
+from diffsensei.evaluation.benchmark import freeze_benchmark, read_benchmark, read_truth
 from diffsensei.foundations.dialog_detector import Detections
 
 torch.set_num_threads(1)
@@ -166,3 +168,50 @@ def evaluation(judge_folders) -> EvaluationConfig:
         fit="squash",
     )
     return load_preset("tiny").evaluation.replaced(judges=judges, bootstrap_resamples=200)
+
+
+METHODS = {
+    "generate_sdxl_t2i": "sdxl_t2i",
+    "generate_stage1": "diffsensei_stage1",
+    "generate_diffsensei": "diffsensei",
+}
+
+
+@pytest.fixture
+def benchmark(panel_set, tmp_path):
+    config = load_preset("tiny")
+    output = tmp_path / "benchmark"
+    for folder in (output, tmp_path / "workspace"):
+        folder.mkdir()
+    freeze_benchmark(
+        panel_size=config.evaluation.panel_size,
+        max_characters=config.data.conditioning.max_characters,
+        max_dialogs=config.data.conditioning.max_dialogs,
+        min_reference_side=config.data.conditioning.min_reference_side,
+        buckets=config.data.buckets,
+        seed=0,
+        panels=panel_set,
+        workspace=tmp_path / "workspace",
+        output=output,
+    )
+    return output
+
+
+@pytest.fixture
+def generated(benchmark, tmp_path):
+    """sdxl_t2i drew noise, stage 1 the truth without bubbles, diffsensei the truth itself."""
+    rng = np.random.default_rng(1)
+    folders = {name: tmp_path / name for name in METHODS}
+    for name, folder in folders.items():
+        (folder / "images" / "0").mkdir(parents=True)
+        for panel in read_benchmark(benchmark):
+            truth = read_truth(benchmark, panel)
+            image = {
+                "generate_sdxl_t2i": rng.integers(0, 200, size=truth.shape, dtype=np.uint8),
+                "generate_stage1": np.minimum(truth, 240),
+                "generate_diffsensei": truth,
+            }[name]
+            Image.fromarray(image).save(folder / "images" / "0" / f"{panel.panel_id}.png")
+        said = {"method": METHODS[name], "consumes": ["caption"], "deviations": ["None."]}
+        (folder / "generation.json").write_text(json.dumps(said))
+    return folders

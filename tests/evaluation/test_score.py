@@ -1,4 +1,3 @@
-import json
 import shutil
 
 import numpy as np
@@ -6,62 +5,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from diffsensei.config import load_preset
 from diffsensei.evaluation import features
-from diffsensei.evaluation.benchmark import freeze_benchmark, read_benchmark, read_truth
-from diffsensei.evaluation.comparability import comparable
+from diffsensei.evaluation.benchmark import read_benchmark
+from diffsensei.evaluation.comparability import benchmark_digest, comparable
 from diffsensei.evaluation.item_metrics import item_metrics
 from diffsensei.evaluation.results import ITEM_COLUMNS, read_summary
 from diffsensei.evaluation.score import score_methods, shuffle_within_series
 from diffsensei.evaluation.statistics import f1_of_counts
+from diffsensei.evaluation.summary import define_metrics
 from diffsensei.foundations import loading
 from tests.magi.tiny_magi import write_tiny_magi
-
-METHODS = {
-    "generate_sdxl_t2i": "sdxl_t2i",
-    "generate_stage1": "diffsensei_stage1",
-    "generate_diffsensei": "diffsensei",
-}
-
-
-@pytest.fixture
-def benchmark(panel_set, tmp_path):
-    config = load_preset("tiny")
-    output = tmp_path / "benchmark"
-    for folder in (output, tmp_path / "workspace"):
-        folder.mkdir()
-    freeze_benchmark(
-        panel_size=config.evaluation.panel_size,
-        max_characters=config.data.conditioning.max_characters,
-        max_dialogs=config.data.conditioning.max_dialogs,
-        min_reference_side=config.data.conditioning.min_reference_side,
-        buckets=config.data.buckets,
-        seed=0,
-        panels=panel_set,
-        workspace=tmp_path / "workspace",
-        output=output,
-    )
-    return output
-
-
-@pytest.fixture
-def generated(benchmark, tmp_path):
-    """sdxl_t2i drew noise, stage 1 the truth without bubbles, diffsensei the truth itself."""
-    rng = np.random.default_rng(1)
-    folders = {name: tmp_path / name for name in METHODS}
-    for name, folder in folders.items():
-        (folder / "images" / "0").mkdir(parents=True)
-        for panel in read_benchmark(benchmark):
-            truth = read_truth(benchmark, panel)
-            image = {
-                "generate_sdxl_t2i": rng.integers(0, 200, size=truth.shape, dtype=np.uint8),
-                "generate_stage1": np.minimum(truth, 240),
-                "generate_diffsensei": truth,
-            }[name]
-            Image.fromarray(image).save(folder / "images" / "0" / f"{panel.panel_id}.png")
-        said = {"method": METHODS[name], "consumes": ["caption"], "deviations": ["None."]}
-        (folder / "generation.json").write_text(json.dumps(said))
-    return folders
 
 
 @pytest.fixture(autouse=True)
@@ -350,3 +303,51 @@ def test_all_dialogs_or_those_fed(evaluation, benchmark, generated, tmp_path):
     )
     assert fed.result("ground_truth", "dialog_f1").value == 1
     assert every.result("ground_truth", "dialog_f1").value == pytest.approx(2 * 8 / (2 * 8 + 12))
+
+
+def test_some_metrics_alone_have_the_same_figures_and_no_other_judge_looks(
+    evaluation, benchmark, generated, tmp_path, monkeypatch
+):
+    whole, _ = _score(evaluation, benchmark, generated, tmp_path / "1")
+
+    def blind(*_):
+        raise AssertionError("a picture was shown to CLIP")
+
+    monkeypatch.setattr(features, "clip_image_embedder", lambda *_: blind)
+    asked = dict.fromkeys(("dialog_f1", "dino_c"), "")
+    (tmp_path / "2/score").mkdir(parents=True)
+    score_methods(
+        evaluation=evaluation,
+        benchmark=benchmark,
+        features=tmp_path / "2/features",
+        workspace=tmp_path / "2",
+        output=tmp_path / "2/score",
+        metrics=asked,
+        **generated,
+    )
+    part = read_summary(tmp_path / "2/score")
+    assert {metric.name for metric in part.metrics} == set(asked)
+    assert part.results == tuple(result for result in whole.results if result.metric in asked)
+    assert {metric.name: metric.digest for metric in part.metrics}.items() <= {
+        metric.name: metric.digest for metric in whole.metrics
+    }.items()
+
+
+def test_definitions_are_known_before_anything_is_scored(evaluation, benchmark, generated, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "load_dialog_detector", loading.load_dialog_detector)
+    magi = tmp_path / "magi"
+    magi.mkdir()
+    write_tiny_magi(magi)
+    for judges in (
+        {},
+        {"dino": "/nowhere/dino"},
+        {"further_clip": (evaluation.judges.clip,), "fit": "pad", "fid_features": "embedded:judge_clip"},
+        {"dialog_detector": str(magi)},
+        {"fid_features": "/nowhere/inception-2015-12-05.pt"},
+    ):
+        chosen = evaluation.replaced(judges=evaluation.judges.replaced(**judges), jpeg_quality=75)
+        loaded = features.load_judges(chosen.judges, tmp_path / "features")
+        assert features.identify_judges(chosen.judges) == loaded.identities, judges
+    summary, _ = _score(evaluation, benchmark, generated, tmp_path / "scored")
+    digest = benchmark_digest(benchmark)
+    assert define_metrics(evaluation, features.identify_judges(evaluation.judges), digest) == summary.metrics

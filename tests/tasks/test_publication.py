@@ -1,19 +1,15 @@
-"""Reports under a readable path, and references that move only when told."""
+"""Reports under a readable path, each for good, and the newest under ``latest``."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from diffsensei.config.schema import ReleaseConfig
+from diffsensei.data.tombstones import record_tombstone
+from infra.manifest import Origin
 from infra.store import ObjectRef, Store
-from tasks.publication import (
-    CANDIDATE,
-    RELEASED,
-    latest_report,
-    move_reference,
-    publish_report,
-    released_bundle,
-)
+from tasks.publication import latest_report, publish_page, publish_report
 
 RELEASE = ReleaseConfig(name="small-manga", version="1.2.3", licence="apache-2.0")
 
@@ -24,10 +20,10 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store(tmp_path / "store")
 
 
-def _object(store: Store, folder: Path, text: str, kind: str = "report") -> ObjectRef:
+def _object(store: Store, folder: Path, text: str, inputs: dict[str, str] | None = None) -> ObjectRef:
     folder.mkdir()
     (folder / "index.html").write_text(text)
-    return store.publish_object(folder, kind)
+    return store.publish_object(folder, "report", Origin(inputs=inputs or {}))
 
 
 def test_reports_stay_and_latest_follows(store: Store, tmp_path: Path) -> None:
@@ -42,20 +38,24 @@ def test_reports_stay_and_latest_follows(store: Store, tmp_path: Path) -> None:
 
 def test_publishing_twice_gives_one_report(store: Store, tmp_path: Path) -> None:
     report = _object(store, tmp_path / "a", "text")
-    assert publish_report(store, report, RELEASE) == publish_report(store, report, RELEASE)
+    page = publish_report(store, report, RELEASE)
+    inode = page.stat().st_ino
+    assert publish_report(store, report, RELEASE) == page
+    assert page.stat().st_ino == inode
     assert sorted(path.name for path in (store.base / "reports").iterdir()) == [
         "latest",
         f"small-manga-1.2.3-{report.digest[:12]}",
     ]
 
 
-def test_references_move_and_are_logged_once(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no small-manga is released"):
-        released_bundle(store, RELEASE)
-    old = _object(store, tmp_path / "a", "old", "bundle")
-    new = _object(store, tmp_path / "b", "new", "bundle")
-    for bundle in (old, old, new):
-        move_reference(store, CANDIDATE, RELEASE, bundle, "built")
-    move_reference(store, RELEASED, RELEASE, old, "verified")
-    assert [move.digest for move in store.refs.log(CANDIDATE)] == [old.digest, new.digest]
-    assert released_bundle(store, RELEASE) == old.path
+def test_a_report_on_a_page_taken_down_is_not_published(
+    store: Store, tmp_path: Path, validated_page: Callable[..., ObjectRef]
+) -> None:
+    pages = validated_page(store, "Series/001.jpg")
+    report = _object(store, tmp_path / "a", "text", {"validate": pages.digest})
+    other = _object(store, tmp_path / "b", "other")
+    record_tombstone(store.base / "tombstones", "url", "the author asked", sha256=["b" * 64])
+    for call in (lambda: publish_report(store, report, RELEASE), lambda: publish_page(store, report, RELEASE, "index")):
+        with pytest.raises(ValueError, match="taken down because: the author asked"):
+            call()
+    assert publish_report(store, other, RELEASE).read_text() == "other"

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import get_type_hints
 
@@ -16,11 +17,14 @@ from diffsensei.config import ExperimentConfig, load_preset
 from diffsensei.data.download.journal import Journal
 from diffsensei.data.halves import Half
 from diffsensei.data.refusal import Refusal
+from diffsensei.data.tombstones import record_tombstone
+from flows.catalog import FLOWS
 from infra.dask_cluster import SlurmWorkers
 from infra.plan import Action, Plan, make_plan
 from infra.stage import Stage, stage_key
 from infra.store import Store
 from tasks.planning import needed_for
+from tasks.reevaluation import targets_of
 from tasks.retrying import retry_downloads
 from tasks.stages import pipeline_stages
 from tasks.stages.data import library_folder
@@ -119,10 +123,11 @@ def test_what_the_source_lacks_is_annotated_and_validated() -> None:
 
 def test_a_source_that_is_only_evaluated_on_has_a_chain_of_its_own() -> None:
     stages = {stage.name: stage for stage in FURTHER}
-    chain = [name for name in stages if name.startswith("evaluation_")]
-    assert chain == [f"evaluation_{name}" for name in ("annotations", "download", "caption", "validate", "panels")]
+    chain = [f"evaluation_{name}" for name in ("annotations", "download", "caption", "validate", "panels")]
+    assert [name for name in stages if name.startswith("evaluation_")][: len(chain)] == chain
     for name in chain:
-        assert all(source in chain for source in stages[name].inputs.values())
+        guard = {"validate", "panels"} if name == "evaluation_panels" else set()
+        assert {source for source in stages[name].inputs.values() if source not in chain} == guard
         assert stages[name].config.get("source", "data.evaluation_source") == "data.evaluation_source"
     assert stages["evaluation_panels"].entry.endswith(":cut_evaluation_panels")
     assert stages["evaluation_download"].entry.endswith(":import_images")
@@ -140,6 +145,39 @@ def test_bringing_up_panels_brings_up_those_that_are_only_evaluated_on() -> None
         "validate",
         "panels",
     }
+
+
+def test_every_method_draws_the_source_that_is_only_evaluated_on_with_the_weights_it_has() -> None:
+    stages = {stage.name: stage for stage in FURTHER}
+    drawn = [name for name in stages if name.startswith("generate_")]
+    assert len(drawn) >= 9
+    for name in ("benchmark", *drawn, "score"):
+        here, there = stages[name], stages[f"evaluation_{name}"]
+        assert replace(there, name=name, inputs=here.inputs) == here
+        assert there.inputs.keys() == here.inputs.keys()
+    assert stages["evaluation_benchmark"].inputs == {"panels": "evaluation_panels"}
+    assert stages["evaluation_generate_diffsensei"].inputs == {
+        "benchmark": "evaluation_benchmark",
+        "stage1": "stage1",
+        "stage2": "stage2",
+    }
+    assert set(stages["evaluation_score"].inputs.values()) == {
+        "evaluation_benchmark",
+        *(f"evaluation_{name}" for name in drawn),
+    }
+    assert not [name for name in NAMES if name.startswith("evaluation_")]
+
+
+def test_scores_and_report_come_with_those_of_the_source_that_is_only_evaluated_on() -> None:
+    (provenance, report) = FURTHER[-2:]
+    of_source = {stage.name for stage in FURTHER if stage.name.startswith("evaluation_")}
+    for stage in (provenance, report):
+        assert {name: name for name in of_source}.items() <= stage.inputs.items()
+    for targets in (*(FLOWS[flow].targets for flow in ("full-pipeline", "baselines", "release")), targets_of("all")):
+        assert of_source <= {stage.name for stage in needed_for(targets, FURTHER)}, targets
+    assert not of_source & {stage.name for stage in needed_for(FLOWS["train"].targets, FURTHER)}
+    (bundle,) = (stage for stage in FURTHER if stage.name == "bundle")
+    assert not of_source & set(bundle.inputs.values())
 
 
 def test_only_baselines_may_fail() -> None:
@@ -209,7 +247,7 @@ def test_a_wish_to_try_again_is_another_download_and_where_pages_lie_is_not(
         monkeypatch.setenv("DIFFSENSEI_LIMITS", str(tmp_path / store / "limits"))
         (stage,) = (stage for stage in pipeline_stages(config) if stage.name == "download")
         assert stage.pace == {"library": f"{tmp_path}/{store}/library", "limits": f"{tmp_path}/{store}/limits"}
-        return stage_key(stage, stage.values(config.model_dump(mode="json")), {"annotations": "0" * 64})
+        return stage_key(stage, stage.values(config.keyed()), {"annotations": "0" * 64})
 
     before = key("one")
     assert key("other") == before
@@ -244,7 +282,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def _plan(store: Store, *overrides: str) -> Plan:
     config = load_preset("tiny", [*WITHOUT_WEIGHTS, *overrides])
-    return make_plan(pipeline_stages(config), config.model_dump(mode="json"), store)
+    return make_plan(pipeline_stages(config), config.keyed(), store)
 
 
 def test_nothing_changed_means_nothing_to_do(finished: Store) -> None:
@@ -257,13 +295,32 @@ def test_a_stage_2_field_is_named_and_moves_only_what_depends_on_it(finished: St
     assert plan.row("stage2").action is Action.RUN
     assert plan.row("stage2").reasons == (f"training.stage2.steps {usual} -> {usual + 1}",)
     moved = {row.stage for row in plan.work}
-    assert moved == {"stage2", "generate_diffsensei", "score", "bundle", "verify", "provenance", "report"}
+    assert moved == {"stage2", "generate_diffsensei", "score", "bundle", "verify", "gate", "provenance", "report"}
+
+
+def test_adding_data_to_evaluate_on_neither_trains_nor_draws_again(finished: Store) -> None:
+    plan = _plan(finished, MANGA109)
+    added = {row.stage for row in plan.rows if row.stage.startswith("evaluation_")}
+    assert "evaluation_score" in added
+    assert {row.stage for row in plan.work} == added | {"provenance", "report"}
 
 
 @pytest.mark.parametrize("field", ["iou_threshold=0.25", "bootstrap_resamples=7", "jpeg_quality=50"])
 def test_another_metric_scores_again_what_was_drawn(finished: Store, field: str) -> None:
     moved = {row.stage for row in _plan(finished, f"evaluation.{field}").work}
-    assert moved == {"score", "bundle", "verify", "provenance", "report"}
+    assert moved == {"score", "bundle", "verify", "gate", "provenance", "report"}
+
+
+def test_another_release_rule_tests_again_what_was_scored(finished: Store) -> None:
+    assert {row.stage for row in _plan(finished, "gate.rules=[]").work} == {"gate", "provenance", "report"}
+    assert _plan(finished, "gate.release=by_hand").row("gate").reasons == ("gate.release automatic -> by_hand",)
+
+
+def test_a_page_taken_down_validates_again(finished: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DIFFSENSEI_STORE", str(tmp_path))
+    assert _plan(finished).work == ()
+    record_tombstone(tmp_path / "tombstones", "a/1.jpg", "asked by its author", page_ids=["0" * 16])
+    assert _plan(finished).row("validate").reasons == ("identity tombstones changed",)
 
 
 def test_another_drawing_seed_draws_with_every_method(finished: Store) -> None:
@@ -298,6 +355,11 @@ def test_speed_is_no_part_of_a_result(finished: Store) -> None:
         "runtime.prompt_row_tokens=512",
     )
     assert {row.stage for row in plan.work} <= {"provenance", "report"}
+
+
+def test_where_jobs_run_is_no_part_of_any_key(finished: Store) -> None:
+    plan = _plan(finished, "jobs.backend=slurm", "jobs.slurm.partition=gpu", "jobs.walltime_h=2", "jobs.max_attempts=9")
+    assert plan.work == ()
 
 
 @pytest.mark.slow
