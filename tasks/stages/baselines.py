@@ -33,7 +33,14 @@ def baseline_stages(config: ExperimentConfig) -> list[Stage]:
         *_ar_ldm(config),
         *_storygen(config),
         *_seed_story(config),
-        _generate(config, "storydiffusion", "storydiffusion", {"pretrain": "pretrain"}, sdxl=True),
+        _generate(
+            config,
+            "storydiffusion",
+            "storydiffusion",
+            {"method": "baselines.storydiffusion"},
+            {"pretrain": "pretrain"},
+            sdxl=True,
+        ),
         *_ms_diffusion(config),
     ]
     return [replace(stage, may_fail=True) for stage in stages]
@@ -80,7 +87,8 @@ def _ar_ldm(config: ExperimentConfig) -> list[Stage]:
         {"features": _sd_features_name(config)},
         _sd_identity(config) | {"blip": digest(blip)},
     )
-    return [trained, _generate(config, "ar_ldm", "ar_ldm", {"trained": "ar_ldm"}, sdxl=False)]
+    method = {"method": "baselines.ar_ldm"}
+    return [trained, _generate(config, "ar_ldm", "ar_ldm", method, {"trained": "ar_ldm"}, sdxl=False)]
 
 
 def _storygen(config: ExperimentConfig) -> list[Stage]:
@@ -94,7 +102,9 @@ def _storygen(config: ExperimentConfig) -> list[Stage]:
         _train(
             config, "storygen", f"{module}:train_storygen", arguments, features | {"single": "storygen_single"}, found
         ),
-        _generate(config, "storygen", "storygen", {"trained": "storygen"}, sdxl=False),
+        _generate(
+            config, "storygen", "storygen", {"method": "baselines.storygen"}, {"trained": "storygen"}, sdxl=False
+        ),
     ]
 
 
@@ -122,7 +132,15 @@ def _seed_story(config: ExperimentConfig) -> list[Stage]:
             found | identity(config, *_SDXL),
         ),
         *(
-            _generate(config, name, "seed_story", weights, sdxl=True, captions=captions)
+            _generate(
+                config,
+                name,
+                "seed_story",
+                {"method": "baselines.seed_story"},
+                weights,
+                sdxl=True,
+                captions=captions,
+            )
             for name, captions in (("seed_story", "own"), ("seed_story_given", "given"))
         ),
     ]
@@ -130,15 +148,26 @@ def _seed_story(config: ExperimentConfig) -> list[Stage]:
 
 def _ms_diffusion(config: ExperimentConfig) -> list[Stage]:
     """Without and with dialogs: the paper's dagger must mean that it was given DiffSensei's dialog embedding."""
+    path = "baselines.ms_diffusion"
+    subjects = {
+        "clip_image_encoder": f"{path}.clip_image_encoder",
+        "phrase": f"{path}.phrase",
+        "conditioning": "data.conditioning",
+    }
     stages = []
-    for name, dialogs in (("ms_diffusion", "none"), ("ms_diffusion_dialogs", "mask")):
+    for name, dialogs, recipe in (
+        ("ms_diffusion", "none", "training"),
+        ("ms_diffusion_dialogs", "mask", "dialogs_training"),
+    ):
         trained = _train(
             config,
             name,
             "diffsensei.baselines.ms_diffusion.stages:train_ms_diffusion",
             {
-                "method": "baselines.ms_diffusion",
-                "conditioning": "data.conditioning",
+                "stage": f"{path}.{recipe}",
+                "grounding": f"{path}.grounding",
+                "drops": f"{path}.drops",
+                **subjects,
                 **foundations(*_SDXL, "magi_image_encoder"),
             },
             {"features": "features", "pretrain": "pretrain"},
@@ -151,9 +180,15 @@ def _ms_diffusion(config: ExperimentConfig) -> list[Stage]:
         }
         trained = replace(trained, literals={"dialogs": dialogs}, pace={**trained.pace, **pace})
         drawn = _generate(
-            config, name, "ms_diffusion", {"pretrain": "pretrain", "trained": name}, sdxl=True, dialogs=dialogs
+            config,
+            name,
+            "ms_diffusion",
+            {"sampling": f"{path}.sampling", **subjects},
+            {"pretrain": "pretrain", "trained": name},
+            sdxl=True,
+            dialogs=dialogs,
         )
-        stages += [trained, replace(drawn, config={**drawn.config, "conditioning": "data.conditioning"})]
+        stages += [trained, drawn]
     return stages
 
 
@@ -186,15 +221,22 @@ def _train(
 
 
 def _generate(
-    config: ExperimentConfig, name: str, recipe: str, weights: Mapping[str, str], *, sdxl: bool, **literals: Json
+    config: ExperimentConfig,
+    name: str,
+    package: str,
+    arguments: Mapping[str, str],
+    weights: Mapping[str, str],
+    *,
+    sdxl: bool,
+    **literals: Json,
 ) -> Stage:
-    """The stage that draws with method ``name``; ``recipe`` is its section of the configuration."""
+    """The stage that draws with method ``name``, which lies in ``diffsensei.baselines.<package>``."""
     parts = {"foundations": "model.foundations"} if sdxl else _SD
     return Stage(
         name=f"generate_{name}",
         version=2,
-        entry=f"diffsensei.baselines.{recipe}.stages:generate_{recipe}",
-        config={"method": f"baselines.{recipe}", "seeds": "evaluation.seeds", **parts},
+        entry=f"diffsensei.baselines.{package}.stages:generate_{package}",
+        config={**arguments, "seeds": "evaluation.seeds", **parts},
         literals=literals,
         pace=threads(config),
         inputs={"benchmark": "benchmark", **weights},

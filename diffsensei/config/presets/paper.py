@@ -287,7 +287,7 @@ def paper() -> ExperimentConfig:
                 phrase="person",
                 grounding=GroundingConfig(dim=1280, depth=4, heads=20, head_dim=64, num_queries=16),
                 drops=DropConfig(image_rate=0.05, text_rate=0.05, both_rate=0.05, grounding_rate=0.1),
-                training=TrainStageConfig(
+                training=GeneratorStageConfig(
                     steps=250000,
                     learning_rate=1e-4,
                     warmup_steps=0,
@@ -297,6 +297,19 @@ def paper() -> ExperimentConfig:
                     global_batch_size=(64, 16, 8),
                     micro_batch_size=(8, 2, 1),
                     checkpoint_every_steps=5000,
+                    trained="ip",
+                ),
+                dialogs_training=GeneratorStageConfig(
+                    steps=250000,
+                    learning_rate=1e-5,
+                    warmup_steps=0,
+                    decay_steps=0,
+                    weight_decay=0.01,
+                    max_grad_norm=None,
+                    global_batch_size=(64, 16, 8),
+                    micro_batch_size=(8, 2, 1),
+                    checkpoint_every_steps=5000,
+                    trained="full",
                 ),
                 sampling=SamplingConfig(
                     steps=30,
