@@ -168,8 +168,9 @@ class SeedStoryConfig(Config):
     """A language model over interleaved captions and image features, and an SDXL that draws features."""
 
     visual_encoder: str
-    """CLIP vision tower (hub id, folder or ``embedded:<name>``) whose patch tokens are the features; or Qwen-VL's, as a
-    file of its state dict or a folder with ``qwen_vit_G.pt``."""
+    """What panels are known by: Qwen-VL's tower, as the hub id or folder of Qwen-VL, a folder with ``qwen_vit_G.pt`` or
+    a file of its state dict; or, at small sizes, the patch tokens of a CLIP vision tower (hub id, folder or
+    ``embedded:<name>``)."""
     llm: str
     """Llama with image slots in its vocabulary, tokenizer beside it."""
     language: SeedStoryLanguageConfig

@@ -22,14 +22,18 @@ from diffsensei.training.story_batch import squashed
 Captions = Literal["own", "given"]
 
 
+NO_FIRST_STAGE = (
+    "Its first stage is left out: the de-tokenizer starts from the manga text-to-image model and learns what blank "
+    "features are from dropped ones."
+)
+
+
 class SeedStory:
     """With its ``own`` captions it writes what happens next itself, as the paper had it; or captions are ``given``."""
 
     deviations: tuple[str, ...] = (
         "No attention sink: the published code computes it and never uses it; pages are shorter than the window.",
         "Panels are drawn at their own sizes; the published de-tokenizer draws squares.",
-        "Its first stage is left out: the de-tokenizer starts from the manga text-to-image model and learns what "
-        "blank features are from dropped ones.",
     )
 
     def __init__(
@@ -42,8 +46,9 @@ class SeedStory:
         captions: Captions,
         window: int,
         max_written_tokens: int,
+        deviations_of_training: tuple[str, ...],
     ) -> None:
-        self.deviations = (*visual.deviations, *self.deviations)
+        self.deviations = (*visual.deviations, *deviations_of_training, *self.deviations)
         self.name = "seed_story" if captions == "own" else "seed_story_given"
         self.consumes = frozenset({OTHER_PANELS, GIVEN_PANEL} | ({CAPTION} if captions == "given" else set()))
         self._language, self._visual, self._resampler, self._generator = language, visual, resampler, generator

@@ -6,7 +6,7 @@ import torch
 
 from diffsensei.baselines.seed_story.detokenizer import FeatureResampler
 from diffsensei.baselines.seed_story.language import StoryLanguage
-from diffsensei.baselines.seed_story.method import Captions, SeedStory
+from diffsensei.baselines.seed_story.method import NO_FIRST_STAGE, Captions, SeedStory
 from diffsensei.baselines.seed_story.objectives import DetokenizerObjective, StoryLanguageObjective
 from diffsensei.baselines.seed_story.resamplers import StoryResamplers
 from diffsensei.baselines.seed_story.visual import VisualEncoder, load_visual
@@ -18,7 +18,7 @@ from diffsensei.methods.assembly import inference_dtype, load_image_generator, p
 from diffsensei.models.text import text_widths
 from diffsensei.models.unet import load_unet, save_unet
 from diffsensei.models.weights import load_saved
-from diffsensei.training.stage_run import Precision, StageRun
+from diffsensei.training.stage_run import Precision, StageRun, is_own
 from diffsensei.training.story_batch import StoryBatches
 
 LLM, RESAMPLERS, RESAMPLER = "llm", "resamplers", "resampler"
@@ -174,6 +174,7 @@ def build_seed_story(
         captions=captions,
         window=method.window,
         max_written_tokens=method.language.max_written_tokens,
+        deviations_of_training=(NO_FIRST_STAGE,) if is_own(trained) else (),
     )
 
 

@@ -168,7 +168,7 @@ def paper() -> ExperimentConfig:
         baselines=BaselinesConfig(
             stable_diffusion=STABLE_DIFFUSION,
             seed_story=SeedStoryConfig(
-                visual_encoder="laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
+                visual_encoder="Qwen/Qwen-VL-Chat",
                 llm="AILab-CVC/SEED-X-17B/seed_x/llm",
                 language=SeedStoryLanguageConfig(
                     lora_rank=16,
