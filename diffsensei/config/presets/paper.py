@@ -16,6 +16,7 @@ from diffsensei.config.baselines import (
     StoryGenDrops,
 )
 from diffsensei.config.experiment import ExperimentConfig
+from diffsensei.config.presets.baseline_sources import BASELINE_SOURCES
 from diffsensei.config.presets.parts import (
     DEMO_NEGATIVE_PROMPT,
     JUDGE_PROFILES,
@@ -471,5 +472,6 @@ PAPER_SOURCES: dict[str, str] = {
     "study.form": "paper sec. 5.1: raters choose their preferred page from those of all methods",
     "study.num_raters": "paper app. C",
     "study.items_per_rater": "paper app. C",
+    **BASELINE_SOURCES,
 }
 """Dotted path -> source; fields absent from it are our own choice."""

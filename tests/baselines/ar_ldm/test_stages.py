@@ -37,11 +37,17 @@ def recipe(experiment: Any) -> ArLdmConfig:
     )
 
 
+def training(recipe: ArLdmConfig) -> dict[str, Any]:
+    """The training's arguments of the method's own section."""
+    names = ("blip", "window", "caption_length", "drop_rate")
+    return {"stage": recipe.training} | {name: getattr(recipe, name) for name in names}
+
+
 @pytest.fixture(scope="module")
 def root(world: Any, recipe: ArLdmConfig, base: StableDiffusionParts, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with workspace and output of a training."""
     root = tmp_path_factory.mktemp("ar_ldm")
-    train_ar_ldm(method=recipe, base=base, **common(world, root))
+    train_ar_ldm(**training(recipe), base=base, **common(world, root))
     return root
 
 
@@ -89,7 +95,7 @@ def test_boxes_have_no_influence_to_the_bit(method: ArLdm, recipe: ArLdmConfig, 
 def test_interrupted_it_ends_with_the_same_bytes(
     world: Any, recipe: ArLdmConfig, base: StableDiffusionParts, root: Path, tmp_path: Path
 ) -> None:
-    assert_resumed_ends_alike(partial(train_ar_ldm, method=recipe, base=base), world, root, tmp_path / "again")
+    assert_resumed_ends_alike(partial(train_ar_ldm, **training(recipe), base=base), world, root, tmp_path / "again")
 
 
 def test_it_draws_in_bfloat16(

@@ -33,14 +33,24 @@ def recipe(experiment: Any) -> StoryGenConfig:
     )
 
 
+def first_stage(recipe: StoryGenConfig, base: StableDiffusionParts) -> dict[str, Any]:
+    shared = {"drops": recipe.drops, "mask_dialogs": recipe.mask_dialogs, "max_dialogs": 4, "base": base}
+    return {"stage": recipe.single} | shared
+
+
+def second_stage(recipe: StoryGenConfig, base: StableDiffusionParts) -> dict[str, Any]:
+    more = {"stage": recipe.context, "window": recipe.window, "context_side": recipe.context_side}
+    return first_stage(recipe, base) | more
+
+
 @pytest.fixture(scope="module")
 def roots(
     world: Any, recipe: StoryGenConfig, base: StableDiffusionParts, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path]:
     """The folders with workspace and output of both stages."""
     single, root = tmp_path_factory.mktemp("single"), tmp_path_factory.mktemp("context")
-    train_storygen_single(method=recipe, base=base, max_dialogs=4, **common(world, single))
-    train_storygen(method=recipe, base=base, max_dialogs=4, single=single / "output", **common(world, root))
+    train_storygen_single(**first_stage(recipe, base), **common(world, single))
+    train_storygen(**second_stage(recipe, base), single=single / "output", **common(world, root))
     before, after = (
         load_file(folder / "output" / "unet" / "diffusion_pytorch_model.safetensors") for folder in (single, root)
     )
@@ -115,11 +125,10 @@ def test_interrupted_it_ends_with_the_same_bytes(
     tmp_path: Path,
     stage: str,
 ) -> None:
-    arguments = {"method": recipe, "base": base, "max_dialogs": 4}
     if stage == "single":
-        train, root = partial(train_storygen_single, **arguments), roots[0]
+        train, root = partial(train_storygen_single, **first_stage(recipe, base)), roots[0]
     else:
-        train, root = partial(train_storygen, single=roots[0] / "output", **arguments), roots[1]
+        train, root = partial(train_storygen, single=roots[0] / "output", **second_stage(recipe, base)), roots[1]
     assert_resumed_ends_alike(train, world, root, tmp_path / "again")
 
 
