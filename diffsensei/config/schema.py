@@ -327,7 +327,8 @@ class TrainStageConfig(Config):
 
 
 class GeneratorStageConfig(TrainStageConfig):
-    """Stage 1, which may train less than everything. The resampler is always trained."""
+    """Stage 1 or a compared method of its kind, which may train less than the whole UNet. The resampler is always
+    trained."""
 
     trained: Literal["full", "lora", "new", "ip"] = "full"
     """Of the UNet: all of it; LoRA on the attention and the characters' keys and values; what the conditions added;

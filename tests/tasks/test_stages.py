@@ -329,6 +329,32 @@ def test_another_drawing_seed_draws_with_every_method(finished: Store) -> None:
     assert not moved & {"benchmark", "stage2", "storygen"}
 
 
+@pytest.mark.parametrize("method", ["ar_ldm", "storygen", "seed_story", "storydiffusion", "ms_diffusion"])
+def test_another_way_to_draw_trains_nothing(finished: Store, method: str) -> None:
+    moved = {row.stage for row in _plan(finished, f"baselines.{method}.sampling.steps=7").work}
+    drawn = {stage.name for stage in STAGES if stage.name.startswith(f"generate_{method}")}
+    assert drawn
+    assert moved - {"score", "bundle", "verify", "provenance", "report"} == drawn
+
+
+@pytest.mark.parametrize(
+    ("field", "moved"),
+    [
+        ("ms_diffusion.training", {"ms_diffusion"}),
+        ("ms_diffusion.dialogs_training", {"ms_diffusion_dialogs"}),
+        ("storygen.context", {"storygen"}),
+        ("storygen.single", {"storygen_single", "storygen"}),
+        ("seed_story.detokenizer_training", {"seed_story"}),
+        ("seed_story.language_training", {"seed_story_language", "seed_story"}),
+        ("ar_ldm.training", {"ar_ldm"}),
+    ],
+)
+def test_a_recipe_moves_its_own_training_and_what_starts_from_it(finished: Store, field: str, moved: set[str]) -> None:
+    work = {row.stage for row in _plan(finished, f"baselines.{field}.steps=7").work}
+    trained = {stage.name for stage in STAGES if stage.launcher == "accelerate"}
+    assert work & trained == moved
+
+
 def test_another_seed_of_the_world_moves_everything(finished: Store) -> None:
     plan = _plan(finished, "data.source.seed=2")
     assert plan.row("annotations").reasons == ("data.source.seed 1 -> 2",)

@@ -272,7 +272,7 @@ def small() -> ExperimentConfig:
                 phrase="person",
                 grounding=GroundingConfig(dim=128, depth=4, heads=4, head_dim=32, num_queries=4),
                 drops=DropConfig(image_rate=0.05, text_rate=0.05, both_rate=0.05, grounding_rate=0.1),
-                training=TrainStageConfig(
+                training=GeneratorStageConfig(
                     steps=4000,
                     learning_rate=5e-4,
                     warmup_steps=100,
@@ -282,6 +282,19 @@ def small() -> ExperimentConfig:
                     global_batch_size=(64, 16),
                     micro_batch_size=(64, 16),
                     checkpoint_every_steps=500,
+                    trained="ip",
+                ),
+                dialogs_training=GeneratorStageConfig(
+                    steps=4000,
+                    learning_rate=2e-4,
+                    warmup_steps=100,
+                    decay_steps=2000,
+                    weight_decay=0.01,
+                    max_grad_norm=1.0,
+                    global_batch_size=(64, 16),
+                    micro_batch_size=(64, 16),
+                    checkpoint_every_steps=500,
+                    trained="full",
                 ),
                 sampling=SamplingConfig(
                     steps=30,

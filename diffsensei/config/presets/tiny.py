@@ -272,7 +272,7 @@ def tiny() -> ExperimentConfig:
                 phrase="person",
                 grounding=GroundingConfig(dim=64, depth=2, heads=2, head_dim=32, num_queries=4),
                 drops=DropConfig(image_rate=0.05, text_rate=0.05, both_rate=0.05, grounding_rate=0.1),
-                training=TrainStageConfig(
+                training=GeneratorStageConfig(
                     steps=80,
                     learning_rate=1e-3,
                     warmup_steps=10,
@@ -282,6 +282,19 @@ def tiny() -> ExperimentConfig:
                     global_batch_size=(16,),
                     micro_batch_size=(16,),
                     checkpoint_every_steps=50,
+                    trained="ip",
+                ),
+                dialogs_training=GeneratorStageConfig(
+                    steps=240,
+                    learning_rate=1e-3,
+                    warmup_steps=20,
+                    decay_steps=120,
+                    weight_decay=0.01,
+                    max_grad_norm=1.0,
+                    global_batch_size=(16,),
+                    micro_batch_size=(16,),
+                    checkpoint_every_steps=50,
+                    trained="full",
                 ),
                 sampling=SamplingConfig(
                     steps=10,
