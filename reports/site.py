@@ -18,9 +18,9 @@ from diffsensei.evaluation.compared_methods import drawn_methods
 from diffsensei.evaluation.results import GROUND_TRUTH, SHUFFLED_TRUTH, Summary, read_summary
 from diffsensei.progress import Progress
 from reports.ablations import ablation_view
-from reports.assets import AssetFolder
 from reports.data_quality import read_data_quality
-from reports.gallery import MAX_PANELS, NUM_COLOURS, extreme_lists, panel_cards, read_panels
+from reports.gallery import PAGES as GALLERY_PAGES
+from reports.gallery import write_gallery
 from reports.orderings import find_orderings
 from reports.paper import TABLES
 from reports.provenance import read_provenance, repeat_command
@@ -31,7 +31,7 @@ from reports.training_curves import TITLES, read_training
 
 PAGES = (
     ("index.html", "Results"),
-    ("panels.html", "Panels"),
+    *GALLERY_PAGES,
     ("ablations.html", "Ablations"),
     ("study.html", "Study"),
     ("training.html", "Training"),
@@ -87,15 +87,12 @@ def build_report(
     logged is found among them by its files.
     Raises ValueError for a folder that lacks what its stage writes.
     """
-    progress = Progress(workspace / "progress.json", "Building the report", len(PAGES), "pages")
+    progress = Progress(workspace / "progress.json", "Building the report", len(PAGES) - len(GALLERY_PAGES), "pages")
     summary = read_summary(score)
     items = pd.read_parquet(score / "items.parquet")
-    drawn = read_panels(benchmark)
     generated = drawn_methods({name: path for name, path in others.items() if (path / "generation.json").is_file()})
     trained = {name: path for name, path in others.items() if (path / "training.json").is_file()}
     unknown = sorted(trained.keys() - TITLES.keys())
-    cards = panel_cards(drawn, summary, items, benchmark, generated, AssetFolder(output))
-    main_method, extremes = extreme_lists(cards, summary, items)
     table = results_table(summary)
     synthetic = isinstance(config.data.source, SyntheticSource)
     title, text = SYNTHETIC_SCOPE if synthetic else MANGAZERO_SCOPE
@@ -103,6 +100,20 @@ def build_report(
         "verification": _verification(bundle, verify),
         "percent": f"{100 * summary.confidence:g}",
     }
+    render = page_renderer(config, PAGES)
+    gallery = write_gallery(
+        config=config,
+        summary=summary,
+        items=items,
+        benchmark=benchmark,
+        generated=generated,
+        validated=[validate, *others.values()],
+        workspace=workspace,
+        output=output,
+        render=render,
+        shared=shared,
+    )
+    main_method = gallery.main
     views: dict[str, dict[str, Any]] = {
         "index.html": {
             "summary": summary,
@@ -114,13 +125,7 @@ def build_report(
             "judges": list(summary.judges.items()),
             "comparisons": comparison_rows(summary),
             "paper_tables": TABLES,
-            "extremes": extremes,
-        },
-        "panels.html": {
-            "cards": cards,
-            "series": sorted({card.request.series for card in cards}),
-            "num_colours": NUM_COLOURS,
-            "num_hidden": max(len(drawn) - MAX_PANELS, 0),
+            "extremes": gallery.extremes,
         },
         "ablations.html": {
             "ablations": None if ablations is None else ablation_view(read_ablations(ablations)),
@@ -142,8 +147,7 @@ def build_report(
             "seed": config.seed,
         },
     }
-    render = page_renderer(config, PAGES)
-    for name, _ in progress.track(PAGES):
+    for name in progress.track(views):
         (output / name).write_text(render(name, shared | views[name]), encoding="utf-8")
 
 
