@@ -5,7 +5,6 @@ its content security policy lets run.
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ from diffsensei.config import ExperimentConfig, config_digest
 from diffsensei.evaluation.ablations import read_ablations
 from diffsensei.progress import Progress
 from reports.ablations import ablation_view
-from reports.assets import AssetFolder
 from reports.costs import read_costs
 from reports.data_quality import read_data_quality
 from reports.evaluation_sets import measured_sets
 from reports.exports import write_downloads
 from reports.figure_origins import row_origins
-from reports.gallery import MAX_PANELS, NUM_COLOURS, PanelCard, extreme_lists, panel_cards, read_panels
+from reports.gallery import PAGES as GALLERY_PAGES
+from reports.gallery import write_gallery
 from reports.origins import read_origins
 from reports.paper import TABLES
 from reports.provenance import read_provenance, repeat_command
@@ -33,7 +32,7 @@ from reports.versions import Version, write_version
 
 PAGES = (
     ("index.html", "Results"),
-    ("panels.html", "Panels"),
+    *GALLERY_PAGES,
     ("breakdowns.html", "Breakdowns"),
     ("ablations.html", "Ablations"),
     ("study.html", "Study"),
@@ -73,34 +72,40 @@ def build_report(
     stand ``version.json`` (`Version`) and ``downloads/``.
     Raises ValueError for a folder that lacks what its stage writes.
     """
-    progress = Progress(workspace / "progress.json", "Building the report", len(PAGES), "pages")
+    progress = Progress(workspace / "progress.json", "Building the report", len(PAGES) - len(GALLERY_PAGES), "pages")
     sets = measured_sets(config, score, benchmark, others)
-    summary = sets[0].found.summary
-    items = pd.read_parquet(score / "items.parquet")
-    drawn = read_panels(benchmark)
-    generated = sets[0].generated
+    main = sets[0]
     trained = {name: path for name, path in others.items() if (path / "training.json").is_file()}
     unknown = sorted(trained.keys() - TITLES.keys())
-    cards = panel_cards(drawn, summary, items, benchmark, generated, AssetFolder(output))
-    main_method, extremes = extreme_lists(cards, summary, items)
+    shared = {"verification": _verification(bundle, verify), "percent": f"{100 * main.found.summary.confidence:g}"}
+    render = page_renderer(config, PAGES)
+    gallery = write_gallery(
+        config=config,
+        summary=main.found.summary,
+        items=pd.read_parquet(score / "items.parquet"),
+        benchmark=benchmark,
+        generated=main.generated,
+        validated=[validate, *others.values()],
+        workspace=workspace,
+        output=output,
+        render=render,
+        shared=shared,
+    )
     version = Version(
         name=config.release.name,
         version=config.release.version,
         preset=config.name,
-        smoke=sets[0].drawn_pages,
+        smoke=main.drawn_pages,
         config=config.model_dump(mode="json"),
         config_digest=config_digest(config),
-        verification=_verification(bundle, verify),
+        verification=shared["verification"],
         sets=tuple(measured.found for measured in sets),
         stages=read_origins(provenance).stages,
-        pictures=_pictures(cards),
+        pictures=gallery.pictures,
     )
     write_version(version, output)
     shown = [set_view(measured, write_downloads(measured.found, measured.score, output)) for measured in sets]
-    shared = {
-        "verification": version.verification,
-        "percent": f"{100 * summary.confidence:g}",
-    }
+    main_method = gallery.main
     views: dict[str, dict[str, Any]] = {
         "index.html": {
             "sets": shown,
@@ -108,13 +113,7 @@ def build_report(
             "main_method": main_method.label if main_method else "",
             "paper_tables": TABLES,
             "costs": read_costs(version, trained),
-            "extremes": extremes,
-        },
-        "panels.html": {
-            "cards": cards,
-            "series": sorted({card.request.series for card in cards}),
-            "num_colours": NUM_COLOURS,
-            "num_hidden": max(len(drawn) - MAX_PANELS, 0),
+            "extremes": gallery.extremes,
         },
         "breakdowns.html": {"sets": shown},
         "ablations.html": {
@@ -139,16 +138,8 @@ def build_report(
             "seed": config.seed,
         },
     }
-    render = page_renderer(config, PAGES)
-    for name, _ in progress.track(PAGES):
+    for name in progress.track(views):
         (output / name).write_text(render(name, shared | views[name]), encoding="utf-8")
-
-
-def _pictures(cards: Sequence[PanelCard]) -> dict[str, dict[str, str]]:
-    return {
-        card.request.panel_id: {shown.method: shown.picture.address for shown in card.versions if shown.picture}
-        for card in cards
-    }
 
 
 def _verification(bundle: Path, verify: Path) -> str:
