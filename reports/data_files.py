@@ -17,7 +17,12 @@ def write_data(folder: Path, name: str, value: Any) -> None:
     """``folder/<name>.js``; ``name`` may have folders."""
     path = folder / f"{name}.js"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'(window.__D=window.__D||{{}})["{name}"]={_json(value)};\n', encoding="utf-8")
+    path.write_text(data_text(name, value), encoding="utf-8")
+
+
+def data_text(name: str, value: Any) -> str:
+    """The content of that file."""
+    return f'(window.__D=window.__D||{{}})["{name}"]={_json(value)};\n'
 
 
 def in_parts(entries: Iterable[Any], max_bytes: int = MAX_PART_BYTES) -> Iterator[list[Any]]:

@@ -7,6 +7,7 @@ from diffsensei.evaluation.results import GROUND_TRUTH, SHUFFLED_TRUTH, Summary
 from reports.breakdowns import Breakdowns, read_breakdowns
 from reports.evaluation_sets import MeasuredSet
 from reports.exports import Download
+from reports.figure_origins import row_stages
 from reports.orderings import Finding, find_orderings
 from reports.paper import COUNTERPARTS, MANGA109_COUNTERPARTS
 from reports.results_table import (
@@ -18,7 +19,7 @@ from reports.results_table import (
     interval_text,
     results_table,
 )
-from reports.versions import EvaluationSet, main_method
+from reports.versions import EvaluationSet, Version, main_method
 
 TILE_METRICS = ("dialog_f1", "dino_c", "dino_i", "clip")
 SCOPES = {
@@ -77,10 +78,12 @@ class SetView:
     """Metrics without any figure, and why."""
     breakdowns: Breakdowns | None
     downloads: tuple[Download, ...]
+    stages: dict[str, list[str]]
+    """Method -> the stages that its figures rest on."""
 
 
-def set_view(measured: MeasuredSet, downloads: Sequence[Download]) -> SetView:
-    """What the templates show of one set."""
+def set_view(measured: MeasuredSet, version: Version, downloads: Sequence[Download]) -> SetView:
+    """What the templates show of one set of ``version``."""
     found, summary = measured.found, measured.found.summary
     prefix = "" if found.name == "main" else f"{found.name}-"
     of_manga109 = measured.source.kind == "manga109"
@@ -105,6 +108,7 @@ def set_view(measured: MeasuredSet, downloads: Sequence[Download]) -> SetView:
         missing=tuple(_missing(summary)),
         breakdowns=read_breakdowns(measured.score, summary),
         downloads=tuple(downloads),
+        stages={info.name: row_stages(version, found, info.name) for info in summary.methods},
     )
 
 

@@ -55,6 +55,7 @@ def page_renderer(config: ExperimentConfig, pages: Sequence[tuple[str, str]]) ->
     style = (static / "site.css").read_text(encoding="utf-8")
     gallery_style = (static / "gallery.css").read_text(encoding="utf-8")
     plain_script = (static / "site.js").read_text(encoding="utf-8")
+    status_script = (static / "status.js").read_text(encoding="utf-8")
     gallery_script = "\n".join((static / "gallery" / f"{name}.js").read_text("utf-8") for name in INTERACTIVE)
     templates = Environment(
         loader=FileSystemLoader(HERE / "templates"),
@@ -67,13 +68,12 @@ def page_renderer(config: ExperimentConfig, pages: Sequence[tuple[str, str]]) ->
     def render(
         page: str, view: dict[str, Any], *, template: str = "", root: str = "", interactive: bool = False
     ) -> str:
-        script = gallery_script if interactive else plain_script
+        script = status_script + (gallery_script if interactive else plain_script)
         allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-        # A page in a folder has no origin that 'self' could name, hence file: beside it.
-        data = " 'self' file:" if interactive else ""
+        # Data files are scripts. A page in a folder has no origin that 'self' could name, hence file: beside it.
         policy = (
             "default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'; "
-            f"script-src 'sha256-{allowed}'{data}; base-uri 'none'; form-action 'none'"
+            f"script-src 'sha256-{allowed}' 'self' file:; base-uri 'none'; form-action 'none'"
         )
         # Our own files, read from this package.
         own = {"style": Markup(style + gallery_style), "script": Markup(script)}

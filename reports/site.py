@@ -26,6 +26,7 @@ from reports.paper import TABLES
 from reports.provenance import read_provenance, repeat_command
 from reports.results_view import set_view
 from reports.shell import page_renderer
+from reports.status import write_status
 from reports.study import study_view
 from reports.training_curves import TITLES, read_training
 from reports.versions import Version, write_version
@@ -104,7 +105,8 @@ def build_report(
         pictures=gallery.pictures,
     )
     write_version(version, output)
-    shown = [set_view(measured, write_downloads(measured.found, measured.score, output)) for measured in sets]
+    write_status(output, None)
+    shown = [set_view(each, version, write_downloads(each.found, each.score, output)) for each in sets]
     main_method = gallery.main
     views: dict[str, dict[str, Any]] = {
         "index.html": {

@@ -6,13 +6,14 @@ from diffsensei.config import ExperimentConfig
 from infra.store import ObjectRef, Store
 from tasks.artifacts import show_metrics, show_report
 from tasks.pipeline import PipelineRun
-from tasks.publication import CANDIDATE, RELEASED, move_reference, publish_page, publish_report
+from tasks.publication import CANDIDATE, RELEASED, move_reference, publish_page
+from tasks.report_site import publish_version
 
 
 async def publish(run: PipelineRun) -> str | None:
     """Publish what the run has: metrics, the candidate, the release once it is verified, the report.
 
-    Returns the path of the report's page, or None for runs without one.
+    Returns the path of the report's page in the site of all versions, or None for runs without one.
     """
     results, release = run.results, run.config.release
     if "score" in results:
@@ -24,7 +25,7 @@ async def publish(run: PipelineRun) -> str | None:
             move_reference(run.store, RELEASED, release, bundle, f"verified: {results['verify'].object.digest}")
     if "report" not in results:
         return None
-    page = await asyncio.to_thread(publish_report, run.store, results["report"].object, release)
+    page = await asyncio.to_thread(publish_version, run.store, results["report"].object, release)
     await show_report(page)
     return str(page)
 
