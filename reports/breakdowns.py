@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from diffsensei.evaluation.breakdowns import CAPTIONS, MIN_SHOWN, TERCILES
-from diffsensei.evaluation.results import MethodInfo, MetricDefinition, Summary
+from diffsensei.evaluation.results import MIN_SHOWN, MethodInfo, MetricDefinition, Summary
 from reports.results_table import ABSENT, figure_text, signed_text
 
 FILE = "breakdowns.parquet"
@@ -23,7 +22,11 @@ FACTORS = {
     "caption_length": "Length of the caption",
 }
 LEVELS = {"same_panel": "from this panel", "other_panel": "from another panel", "mixed": "both", "none": "none"}
-ORDER = {name: place for place, name in enumerate(("none", *TERCILES, *CAPTIONS, "tall", "square", "wide"))}
+ORDER = {
+    name: place
+    for place, name in enumerate(("none", "small", "short", "medium", "large", "long", "tall", "square", "wide"))
+}
+"""Levels with an order of their own; the others follow by name."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,9 @@ class SetDiff:
     label: str
     main: str
     metrics: tuple[MetricGroup, ...]
+    """Of methods with other measurements."""
+    same: tuple[str, ...]
+    """Methods with the very same ones."""
     panels: tuple[PanelGroup, ...]
 
 
@@ -110,11 +113,14 @@ def _sets(first: Listed, second: Listed, diff: VersionDiff, site: Path) -> Itera
         if not rows:
             continue
         main = main_method(found.summary)
+        moved = {row.method for row in rows if row.verdict not in ("same", "not comparable")}
+        refused = {row.metric for row in rows if row.verdict == "not comparable"}
         yield SetDiff(
             name=found.name,
             label=found.label,
             main=main.label if main else "",
-            metrics=tuple(_metric_groups(rows)),
+            metrics=tuple(_metric_groups([row for row in rows if row.method in moved or row.metric in refused])),
+            same=tuple(dict.fromkeys(row.label for row in rows if row.method not in moved)),
             panels=tuple(
                 _panel_groups([row for row in diff.panels if row.set_name == found.name], first, second, site)
             ),
@@ -124,7 +130,10 @@ def _sets(first: Listed, second: Listed, diff: VersionDiff, site: Path) -> Itera
 def _metric_groups(rows: Sequence[FigureChange]) -> Iterator[MetricGroup]:
     for metric in dict.fromkeys(row.metric for row in rows):
         mine = [row for row in rows if row.metric == metric]
-        yield MetricGroup(mine[0].metric_label, mine[0].higher_is_better, tuple(figure_line(row) for row in mine))
+        lines = tuple(figure_line(row) for row in mine)
+        if {(row.verdict, row.reason) for row in mine} == {("not comparable", mine[0].reason)}:
+            lines = (replace(lines[0], label="every method", before=ABSENT, after=ABSENT),)
+        yield MetricGroup(mine[0].metric_label, mine[0].higher_is_better, lines)
 
 
 def _panel_groups(rows: Sequence[PanelChange], first: Listed, second: Listed, site: Path) -> Iterator[PanelGroup]:

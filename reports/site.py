@@ -114,7 +114,7 @@ def build_report(
             "preset": config.name,
             "main_method": main_method.label if main_method else "",
             "paper_tables": TABLES,
-            "costs": read_costs(version, trained),
+            "costs": read_costs(version, list(trained)),
             "extremes": gallery.extremes,
         },
         "breakdowns.html": {"sets": shown},
@@ -134,7 +134,7 @@ def build_report(
         },
         "provenance.html": {
             "origin": read_provenance(config, provenance),
-            "rows": row_origins(version, trained),
+            "rows": row_origins(version, list(trained)),
             "sets": shown,
             "preset": config.name,
             "seed": config.seed,

@@ -4,6 +4,7 @@ Figures are compared on the very same panels, and only where the benchmark and t
 otherwise the row says why it is not comparable.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from reports.versions import EvaluationSet, Version, main_method, read_items
 
 NUM_CHANGED = 6
 """Panels shown at each end of a metric."""
-UNTESTED = "no single measurements to pair: a figure of whole sets of panels"
+UNTESTED = "a figure of the whole set: no pairs to test"
 NO_PAIRS = "no panel was measured in both"
 
 
@@ -42,10 +43,10 @@ class FigureChange(Config):
     low: float | None
     high: float | None
     p_holm: float | None
-    """Corrected for all comparisons of this evaluation set."""
+    """Corrected for all comparisons of this evaluation set, those of equal measurements left out."""
     num_pages: int
     verdict: str
-    """``better``, ``worse``, ``undecided``, ``untested`` or ``not comparable``."""
+    """``same`` (every measurement is), ``better``, ``worse``, ``undecided``, ``untested`` or ``not comparable``."""
     reason: str
     """Why not comparable or untested."""
 
@@ -159,7 +160,8 @@ def _figures(
     }
     shared = _shared_methods(before.summary, after.summary)
     tested = [m for m in headline(item_metrics(evaluation)) if not reasons.get(m.definition.name, ("unknown",))]
-    pairs = [(f"{method}@2", f"{method}@1") for method, _ in shared]
+    changed = [method for method, _ in shared if not _same_items(items, method)]
+    pairs = [(f"{method}@2", f"{method}@1") for method in changed]
     found = {(c.method.removesuffix("@2"), c.metric): c for c in compare_pairs(items, pairs, tested, evaluation)}
     names = {metric.definition.name for metric in headline(item_metrics(evaluation))}
     for metric in _metrics(before.summary, after.summary):
@@ -167,7 +169,20 @@ def _figures(
             results = [part.summary.result(method, metric.name) for part in (before, after)]
             values = [None if result is None else result.value for result in results]
             pair = found.get((method, metric.name))
-            yield _figure(after.name, method, label, metric, values, pair, reasons[metric.name], metric.name in names)
+            found_same = method not in changed and values[0] == values[1]
+            yield _figure(
+                after.name, method, label, metric, values, pair, reasons[metric.name], found_same, metric.name in names
+            )
+
+
+def _same_items(items: pd.DataFrame, method: str) -> bool:
+    """Whether both versions hold the very same measurements of ``method``."""
+    keys = ["seed", "page_id", "panel_id", "character", "metric", "skipped", "value", "tp", "fp", "fn"]
+    first, second = (
+        items.loc[items["method"] == f"{method}@{place}", keys].sort_values(keys).reset_index(drop=True)
+        for place in (1, 2)
+    )
+    return first.equals(second)
 
 
 def _figure(
@@ -178,14 +193,17 @@ def _figure(
     values: Sequence[float | None],
     pair: Comparison | None,
     reasons: Sequence[str],
+    same: bool,
     has_items: bool,
 ) -> FigureChange:
     before, after = values
     difference: float | None = None
     if reasons:
-        word, reason = "not comparable", "; ".join(reasons)
+        word, reason = "not comparable", short_digests("; ".join(reasons))
     elif before is None or after is None:
         word, reason = "not comparable", f"not computed in the {'first' if before is None else 'second'} version"
+    elif same:
+        word, reason, difference = "same", "", 0.0
     elif pair is not None:
         word, reason, difference = verdict(pair, metric.higher_is_better), "", pair.difference
     else:
@@ -207,6 +225,11 @@ def _figure(
         verdict=word,
         reason=reason,
     )
+
+
+def short_digests(text: str) -> str:
+    """``text`` with its digests cut to 12 digits."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b", r"\1", text)
 
 
 def _metrics(first: Summary, second: Summary) -> list[MetricDefinition]:

@@ -11,7 +11,7 @@ from diffsensei.evaluation.results import MetricDefinition
 from reports.charts import TrendPoint, trend_chart
 from reports.results_table import ABSENT, figure_text, interval_text, signed_text
 from reports.status import Staleness
-from reports.version_diff import FigureChange, VersionDiff
+from reports.version_diff import FigureChange, VersionDiff, short_digests
 from reports.versions import EvaluationSet, Version, main_method
 
 MAX_TREND = 24
@@ -179,8 +179,9 @@ def _cell(found: EvaluationSet, method: str, metric: MetricDefinition, change: F
         return IndexCell(ABSENT, "", "", "", state)
     difference, verdict, hint = "", "", ""
     if change is not None:
-        difference = change.verdict if change.difference is None else signed_text(change.difference)
-        verdict = "" if change.difference is None else change.verdict
+        told = change.difference is not None and change.verdict != "same"
+        difference = signed_text(change.difference or 0.0) if told else change.verdict
+        verdict = change.verdict if told else ""
         hint = change.reason or interval_text(change.low, change.high, signed=True)
     return IndexCell(figure_text(result.value), interval_text(result.low, result.high), difference, verdict, hint)
 
@@ -196,7 +197,7 @@ def _trend(metric: MetricDefinition, having: Sequence[tuple[Listed, EvaluationSe
             continue
         reasons = () if last is None else comparable(last[1].summary, found.summary, metric.name)
         if reasons and last is not None:
-            breaks.append(f"{metric.label}, {last[0].label} to {entry.label}: {'; '.join(reasons)}")
+            breaks.append(f"{metric.label}, {last[0].label} to {entry.label}: {short_digests('; '.join(reasons))}")
         points.append(
             TrendPoint(
                 label=f"{entry.version.version}\n{entry.published[5:10]}",

@@ -12,7 +12,6 @@ appears whole; two flows that end at once take turns.
 import os
 import shutil
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +19,15 @@ from pydantic import ValidationError
 
 from diffsensei.config.schema import ReleaseConfig
 from infra.files import locked, write_text
+from infra.refs import Ref
 from infra.store import ObjectRef, Store
 from reports.diff_page import diff_page
 from reports.site_shell import render_site_page
 from reports.status import NAME as STATUS
-from reports.status import Neighbour, Status, differences_of, status_text
+from reports.status import Neighbour, Staleness, Status, differences_of, status_text
 from reports.version_diff import VersionDiff, compare_versions
 from reports.version_index import Listed, consecutive, diff_address, index_view
-from reports.versions import FILE, read_version
+from reports.versions import FILE, Version, read_version
 from tasks.publication import open_store
 from tasks.staleness import find_staleness
 
@@ -36,6 +36,9 @@ CHANNEL = "report"
 RELEASES = ("released", "approved", "candidate")
 """Channels that may name a version's bundle, the furthest first."""
 SHARED = "assets"
+MAX_CHECKED = 20
+"""Versions that are looked through for stale figures, the newest: each takes a plan, about a second."""
+TOO_OLD = Staleness("unknown", f"Only the {MAX_CHECKED} newest versions are checked for stale figures.", {})
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,8 @@ def assemble_site(store: Store) -> Site:
     """Bring the site up to date with the references of ``store``. Raises ValueError where no report is published."""
     site = Site(store)
     with locked(store.base / "site.lock"):
-        for version in _published(store):
-            _place(site, *version)
+        for ref, report in _published(store):
+            _place(site, ref.name, report)
         listed = _listed(site)
         if not listed:
             raise ValueError(f"no report in {store.base} yet; make one with `diffsensei run full-pipeline`")
@@ -94,62 +97,61 @@ def built_site() -> Site:
     return site
 
 
-def find_version(site: Site, wanted: str) -> Listed:
-    """The version that ``wanted`` names: its id, the start of its digest, or ``latest``.
+def find_version(site: Site, wanted: str) -> str:
+    """The id of the version that ``wanted`` names: an id, the start of its digest, or ``latest``.
 
     Raises ValueError where none does, or several do, listing the known ones.
     """
-    listed = _listed(site)
-    if wanted == "latest" and listed:
-        return listed[-1]
-    found = [
-        entry for entry in listed if wanted and (entry.id == wanted or entry.id.rpartition("-")[2].startswith(wanted))
-    ]
+    known = [published.name for published, _ in _published(site.store)]
+    if wanted == "latest" and known:
+        return known[-1]
+    found = [name for name in known if wanted and (name == wanted or name.rpartition("-")[2].startswith(wanted))]
     if len(found) == 1:
         return found[0]
-    known = ", ".join(entry.id for entry in reversed(listed)) or "none"
-    raise ValueError(f"{wanted!r} names {len(found) or 'no'} versions of the report; known: {known}")
+    listing = ", ".join(reversed(known)) or "none"
+    raise ValueError(f"{wanted!r} names {len(found) or 'no'} versions of the report; known: {listing}")
 
 
 def compare(site: Site, first: str, second: str) -> tuple[Path, VersionDiff]:
     """Compare two versions (`find_version`): the page, and what it shows. Raises ValueError for one and the same."""
     a, b = find_version(site, first), find_version(site, second)
-    if a.id == b.id:
-        raise ValueError(f"{first!r} and {second!r} are the same version, {a.id}; name two")
+    if a == b:
+        raise ValueError(f"{first!r} and {second!r} are the same version, {a}; name two")
     with locked(site.store.base / "site.lock"):
-        diff = _diff(site, a, b)
-        listed = _listed(site)
-        _write_index(site, listed, {(x.id, y.id): _diff(site, x, y) for x, y in consecutive(listed)})
-    return site.folder / diff_address(a.id, b.id), diff
+        listed = {entry.id: entry for entry in _listed(site)}
+        diff = _diff(site, listed[a], listed[b])
+    # The first page leads to it from now on.
+    assemble_site(site.store)
+    return site.folder / diff_address(a, b), diff
 
 
 # ---------------------------------------------------------------- versions
 
 
-def _published(store: Store) -> Iterable[tuple[str, ObjectRef]]:
-    for name in store.refs.names(CHANNEL):
-        ref = store.refs.read(CHANNEL, name)
-        if ref is not None:
-            report = store.object(ref.kind, ref.digest)
-            if (report.path / FILE).is_file():
-                yield name, report
+def _published(store: Store) -> list[tuple[Ref, ObjectRef]]:
+    """References to reports that are stored, oldest first."""
+    refs = [ref for name in store.refs.names(CHANNEL) if (ref := store.refs.read(CHANNEL, name)) is not None]
+    found = [(ref, store.object(ref.kind, ref.digest)) for ref in sorted(refs, key=lambda ref: ref.moved)]
+    return [(ref, report) for ref, report in found if (report.path / FILE).is_file()]
 
 
 def _listed(site: Site) -> list[Listed]:
-    """Published versions that are stored, oldest first."""
+    """Published versions, oldest first."""
     found = []
-    for name, report in _published(site.store):
-        ref = site.store.refs.read(CHANNEL, name)
-        assert ref is not None
+    for age, (ref, report) in enumerate(reversed(_published(site.store))):
         version = read_version(report.path)
-        bundle = version.stages.get("bundle")
-        channels = [
-            channel
-            for channel in RELEASES
-            if (moved := site.store.refs.read(channel, version.name)) and bundle and moved.digest == bundle.digest
-        ]
-        found.append(Listed(name, version, ref.moved, find_staleness(version, site.store), tuple(channels[:1])))
-    return sorted(found, key=lambda entry: entry.published)
+        checked = find_staleness(version, site.store) if age < MAX_CHECKED else TOO_OLD
+        found.append(Listed(ref.name, version, ref.moved, checked, _channels(version, site.store)))
+    return found[::-1]
+
+
+def _channels(version: Version, store: Store) -> tuple[str, ...]:
+    bundle = version.stages.get("bundle")
+    for channel in RELEASES:
+        moved = store.refs.read(channel, version.name)
+        if bundle is not None and moved is not None and moved.digest == bundle.digest:
+            return (channel,)
+    return ()
 
 
 def _place(site: Site, name: str, report: ObjectRef) -> None:

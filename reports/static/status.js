@@ -84,7 +84,9 @@
   for (const place of document.querySelectorAll("[data-difference]")) {
     const found = status.differences[place.dataset.difference];
     if (!found) continue;
-    if (found.text) {
+    if (found.verdict === "same") {
+      place.textContent = "same as before";
+    } else if (found.text) {
       place.textContent = marks[found.verdict] + found.text;
       place.classList.add(found.verdict);
       place.title = found.interval ? "since the version before, interval " + found.interval : found.reason;
