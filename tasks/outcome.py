@@ -6,15 +6,16 @@ from diffsensei.config import ExperimentConfig
 from infra.store import ObjectRef, Store
 from tasks.artifacts import show_lines, show_metrics, show_report
 from tasks.pipeline import PipelineRun
-from tasks.publication import publish_page, publish_report
+from tasks.publication import publish_page
 from tasks.releases import settle
+from tasks.report_site import publish_version
 from tasks.terminal import print_lines
 
 
 async def publish(run: PipelineRun) -> str | None:
     """Publish what the run has: metrics, the release as far as its gate lets it come, the report.
 
-    Returns the path of the report's page, or None for runs without one.
+    Returns the path of the report's page in the site of all versions, or None for runs without one.
     """
     results = run.results
     await show_scores(run)
@@ -25,7 +26,7 @@ async def publish(run: PipelineRun) -> str | None:
         await show_lines(settled.lines, "release", f"The run's bundle is {settled.channel}")
     if "report" not in results:
         return None
-    page = await asyncio.to_thread(publish_report, run.store, results["report"].object, run.config.release)
+    page = await asyncio.to_thread(publish_version, run.store, results["report"].object, run.config.release)
     await show_report(page)
     return str(page)
 

@@ -441,6 +441,9 @@ class ReportConfig(Config):
 
     study: str = ""
     """Folder of an analysed study (``study.json``, and ``power.json`` where it was simulated), or empty."""
+    images: Literal["none", "thumb", "full"] = "full"
+    """Pictures in it: none (boxes and scores only, for data that may not be shown), thumbnails of 256 pixels, or also
+    views of 768."""
 
 
 class SlurmDaskConfig(Config):

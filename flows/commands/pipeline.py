@@ -1,8 +1,7 @@
-"""Running and planning flows, and what presets and reports hold."""
+"""Running and planning flows, and what presets hold."""
 
 import json
 import os
-import webbrowser
 from collections.abc import Iterator
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +24,6 @@ def add_commands(app: typer.Typer) -> None:
     app.command(epilog="Example: diffsensei run train --preset tiny --set training.stage2.steps=200")(run)
     app.command(epilog="Example: diffsensei plan train --set training.stage2.steps=200")(plan)
     app.command(epilog="Example: diffsensei show paper")(show)
-    app.command(epilog="Example: diffsensei report --open")(report)
     app.command(epilog="Example: diffsensei evaluations --all")(evaluations)
     app.command()(version)
 
@@ -138,18 +136,6 @@ def _described(config: ExperimentConfig, preset: str, overrides: list[str]) -> I
 
 def _is_under(path: str, changed: set[str]) -> bool:
     return any(path == other or path.startswith(f"{other}.") for other in changed)
-
-
-def report(
-    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
-) -> None:
-    """Where the newest report is."""
-    from tasks.publication import latest_report
-
-    path = latest_report()
-    typer.echo(str(path))
-    if open_it:
-        webbrowser.open(path.resolve().as_uri())
 
 
 def evaluations(

@@ -1,6 +1,5 @@
-"""Reports under a readable path, each for good, and the newest under ``latest``."""
+"""Pages under a readable path, each for good."""
 
-import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,8 @@ from diffsensei.config.schema import ReleaseConfig
 from diffsensei.data.tombstones import record_tombstone
 from infra.manifest import Origin
 from infra.store import ObjectRef, Store
-from tasks.publication import latest_report, publish_page, publish_report
+from tasks.publication import publish_page
+from tasks.report_site import publish_version
 from tests.infra.faults import Operation, sweep
 
 RELEASE = ReleaseConfig(name="small-manga", version="1.2.3", licence="apache-2.0")
@@ -28,25 +28,18 @@ def _object(store: Store, folder: Path, text: str, inputs: dict[str, str] | None
     return store.publish_object(folder, "report", Origin(inputs=inputs or {}))
 
 
-def test_reports_stay_and_latest_follows(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="diffsensei run full-pipeline"):
-        latest_report()
-    first = publish_report(store, _object(store, tmp_path / "a", "first"), RELEASE)
-    assert first.parent.name.startswith("small-manga-1.2.3-")
-    second = publish_report(store, _object(store, tmp_path / "b", "second"), RELEASE)
-    assert (first.read_text(), second.read_text()) == ("first", "second")
-    assert latest_report().read_text() == "second"
+def _publish(store: Store, page: ObjectRef) -> Path:
+    return publish_page(store, page, RELEASE, "index")
 
 
-def test_publishing_twice_gives_one_report(store: Store, tmp_path: Path) -> None:
+def test_publishing_twice_gives_one_page(store: Store, tmp_path: Path) -> None:
     report = _object(store, tmp_path / "a", "text")
-    page = publish_report(store, report, RELEASE)
+    page = _publish(store, report)
     inode = page.stat().st_ino
-    assert publish_report(store, report, RELEASE) == page
+    assert _publish(store, report) == page
     assert page.stat().st_ino == inode
     assert sorted(path.name for path in (store.base / "reports").iterdir()) == [
-        "latest",
-        f"small-manga-1.2.3-{report.digest[:12]}",
+        f"small-manga-1.2.3-index-{report.digest[:12]}"
     ]
 
 
@@ -57,47 +50,26 @@ def test_a_report_on_a_page_taken_down_is_not_published(
     report = _object(store, tmp_path / "a", "text", {"validate": pages.digest})
     other = _object(store, tmp_path / "b", "other")
     record_tombstone(store.base / "tombstones", "url", "the author asked", sha256=["b" * 64])
-    for call in (lambda: publish_report(store, report, RELEASE), lambda: publish_page(store, report, RELEASE, "index")):
+    for call in (lambda: _publish(store, report), lambda: publish_version(store, report, RELEASE)):
         with pytest.raises(ValueError, match="taken down because: the author asked"):
             call()
-    assert publish_report(store, other, RELEASE).read_text() == "other"
+    assert _publish(store, other).read_text() == "other"
 
 
 def _publish_in(folder: Path) -> Operation:
-    """A second report where one stands."""
+    """A second page where one stands."""
     store = Store(folder / "store")
     refs = [_object(store, folder / name, name) for name in ("old", "new")]
-    publish_report(store, refs[0], RELEASE)
-    return lambda: publish_report(store, refs[1], RELEASE)
+    _publish(store, refs[0])
+    return lambda: _publish(store, refs[1])
 
 
-def _check_latest(folder: Path, whole: bool) -> None:
-    reports = folder / "store" / "reports"
-    assert (reports / "latest" / "index.html").read_text() in (("new",) if whole else ("old", "new"))
-    for place in reports.glob("[!.]*"):
-        assert (place / "index.html").is_file(), "half a report"
+def _check_places(folder: Path, whole: bool) -> None:
+    places = list((folder / "store" / "reports").glob("[!.]*"))
+    assert len(places) == 2 if whole else len(places) in (1, 2)
+    for place in places:
+        assert (place / "index.html").read_text() in ("old", "new"), "half a page"
 
 
-def test_every_fault_while_publishing_leaves_the_old_report_or_the_new(tmp_path: Path) -> None:
-    assert sweep(_publish_in, _check_latest, tmp_path) > 3 * 4
-
-
-def test_readers_always_find_a_whole_report(store: Store, tmp_path: Path) -> None:
-    """Four publishers let ``latest`` go to and fro while a reader reads without a pause."""
-    refs = [_object(store, tmp_path / f"r{number}", f"report {number}") for number in range(4)]
-    page = publish_report(store, refs[0], RELEASE).parents[1] / "latest" / "index.html"
-    fork = multiprocessing.get_context("fork")
-    publishers = [fork.Process(target=_publish_often, args=(store, ref)) for ref in refs]
-    for publisher in publishers:
-        publisher.start()
-    seen = {page.read_text()}
-    while any(publisher.is_alive() for publisher in publishers):
-        seen.add(page.read_text())
-    assert [publisher.exitcode for publisher in publishers] == [0] * 4
-    assert seen <= {f"report {number}" for number in range(4)}
-    assert len(seen) > 1, "nothing was published meanwhile"
-
-
-def _publish_often(store: Store, report: ObjectRef) -> None:
-    for _ in range(25):
-        publish_report(store, report, RELEASE)
+def test_every_fault_while_publishing_leaves_a_whole_page_or_none(tmp_path: Path) -> None:
+    assert sweep(_publish_in, _check_places, tmp_path) > 3 * 3
