@@ -93,7 +93,7 @@ def meta_conditions(config: ExperimentConfig, batch: int, *, conditioned: bool) 
     second = sizes(config, "text_encoder_2")
     width = sizes(config, "text_encoder")["hidden_size"] + second["hidden_size"]
     characters, queries = config.data.conditioning.max_characters, config.model.resampler.num_queries
-    embedding = {"device": "meta", "dtype": torch.bfloat16}
+    embedding: dict[str, Any] = {"device": "meta", "dtype": torch.bfloat16}
     return Conditions(
         text_tokens=torch.empty(batch, TEXT_TOKENS, width, **embedding),
         pooled_text=torch.empty(batch, second["projection_dim"], **embedding),
@@ -114,7 +114,8 @@ def meta_llm(config: ExperimentConfig) -> LlamaForCausalLM:
     """The language model, frozen, in bfloat16."""
     with torch.device("meta"):
         llm = LlamaForCausalLM(LlamaConfig.from_dict(dict(sizes(config, "llm"))))
-    return llm.to(torch.bfloat16).requires_grad_(False)
+    nn.Module.to(llm, torch.bfloat16)
+    return llm.requires_grad_(False)
 
 
 def meta_vision_tower(config: ExperimentConfig, part: str) -> tuple[nn.Module, int]:
