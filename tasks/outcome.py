@@ -15,10 +15,9 @@ async def publish(run: PipelineRun) -> str | None:
     Returns the path of the report's page, or None for runs without one.
     """
     results, release = run.results, run.config.release
-    if "score" in results:
-        await show_metrics(results["score"].object.path)
-    if "evaluation_score" in results:
-        await show_metrics(results["evaluation_score"].object.path, "evaluation-metrics")
+    for score, table in (("score", "metrics"), ("evaluation_score", "evaluation-metrics")):
+        if score in results:
+            await show_metrics(results[score].object.path, table)
     if "bundle" in results:
         bundle = results["bundle"].object
         move_reference(run.store, CANDIDATE, release, bundle, "built")
