@@ -45,7 +45,7 @@ async def show_plan(plan: Plan) -> None:
     await acreate_markdown_artifact(plan_markdown(plan), key="plan", description="What this run does, and why")
 
 
-async def show_metrics(score: Path, key: str) -> None:
+async def show_metrics(score: Path, key: str = "metrics") -> None:
     """A benchmark's table as artifact ``key`` of the current run; ``score`` is the folder of a score stage's result."""
     from prefect.artifacts import acreate_table_artifact
 

@@ -181,8 +181,8 @@ def _source_identity(source: DataSource, path: str) -> dict[str, str]:
     if isinstance(source, MangaZeroSource):
         return {"file": file_identity(f"{path}.annotations", source.annotations)}
     if isinstance(source, Manga109Source):
-        return {"files": _fingerprint(source.root)}
-    return {"files": _fingerprint(*source.paths)} if isinstance(source, FilesSource) else {}
+        return {"files": _fingerprint(f"{path}.root", source.root)}
+    return {"files": _fingerprint(f"{path}.paths", *source.paths)} if isinstance(source, FilesSource) else {}
 
 
 def _image_identity(source: DataSource, path: str) -> dict[str, str]:
@@ -194,16 +194,20 @@ def _image_identity(source: DataSource, path: str) -> dict[str, str]:
 
     found = {"retries": str(count_retries(library_folder() / "journal.jsonl"))}
     if source.images:
-        found["files"] = _fingerprint(*source.images)
+        found["files"] = _fingerprint(f"{path}.images", *source.images)
     if source.hash_list:
         found["hash_list"] = file_identity(f"{path}.hash_list", source.hash_list)
     return found
 
 
-def _fingerprint(*paths: str) -> str:
+def _fingerprint(field: str, *paths: str) -> str:
+    """What the files hold that ``field`` names. Raises ValueError, saying the field, where one does not exist."""
     from diffsensei.data.sources.fingerprint import fingerprint
 
-    return fingerprint(map(Path, paths))
+    try:
+        return fingerprint(map(Path, paths))
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
 
 
 def _validation_files(config: ExperimentConfig) -> dict[str, str]:

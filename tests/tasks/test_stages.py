@@ -217,6 +217,18 @@ def test_a_model_that_is_not_there_is_known_before_anything_runs(field: str) -> 
         pipeline_stages(load_preset("tiny", [*WITHOUT_WEIGHTS, *OWN_FILES, f"{field}=/nowhere"]))
 
 
+@pytest.mark.parametrize(
+    ("source", "field"),
+    [
+        ('data.evaluation_source={"kind": "manga109", "root": "nowhere"}', "data.evaluation_source.root"),
+        ('data.source={"kind": "files", "paths": ["nowhere"]}', "data.source.paths"),
+    ],
+)
+def test_data_that_is_not_there_is_known_by_its_field(source: str, field: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{field}: nowhere does not exist"):
+        pipeline_stages(load_preset("tiny", [*WITHOUT_WEIGHTS, source]))
+
+
 def test_the_key_of_a_caption_server_is_no_argument_of_a_stage() -> None:
     assert not [stage.name for stage in ALL_STAGES if "api_key" in {*stage.config, *stage.literals, *stage.pace}]
 
