@@ -79,25 +79,26 @@ class SeedStory:
     def _tell(self, page: Page, folder: Path) -> dict[str, Tensor]:
         """Features (P, D) of every panel that is to be drawn. What was told is read again as it was told."""
         told: dict[str, Tensor] = {}
-        captions: list[str] = []
+        captions: list[list[int]] = []
+        prompts = self._language.prompts
         context = self._visual.blank().unsqueeze(0)[:0]
         for panel in page:
             if panel.given:
                 image = squashed(read_reference(folder / panel.given), self._visual.side)
                 features = self._visual.encode(torch.from_numpy(image)[None].to(context.device))
-                captions.append(panel.caption)
+                captions.append(prompts.caption_ids(panel.caption))
             else:
                 recent, seen = captions[-self._window :], context[-self._window :]
-                caption = panel.caption if self._captions == "given" else self._written(recent, seen)
+                caption = (
+                    prompts.caption_ids(panel.caption)
+                    if self._captions == "given"
+                    else self._language.write_caption(recent, seen, self._max_written_tokens)
+                )
                 features = self._language([recent], [caption], seen).features.float()
                 told[panel.panel_id] = features[0]
                 captions.append(caption)
             context = torch.cat([context, features.to(context.dtype)])
         return told
-
-    def _written(self, captions: Sequence[str], context: Tensor) -> str:
-        ids = self._language.write_caption(captions, context, self._max_written_tokens)
-        return self._language.prompts.decode(ids)
 
     @torch.no_grad()
     def _conditions(self, features: Tensor, panels: Sequence[Panel]) -> Conditions:

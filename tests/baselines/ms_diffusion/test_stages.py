@@ -241,6 +241,40 @@ def test_outside_all_boxes_only_the_caption_speaks() -> None:
         torch.testing.assert_close(predict_noise(unet, latents, time, absent), predict_noise(unet, latents, time, text))
 
 
+def test_a_subject_acts_in_the_cells_of_its_box_alone_on_a_grid_twice_as_wide_as_high() -> None:
+    """In one layer: other layers look around. Cells by hand, of 8 x 16."""
+    torch.manual_seed(0)
+    unet = _unet()
+    add_subjects(unet, 2, 2, "none")
+    layer = unet.down_blocks[0].attentions[0].transformer_blocks[0].attn2
+    latents, time = torch.randn(1, 4, 8, 16), torch.tensor([500])
+    layout = Layout.empty(1, 2, 1)
+    layout.character_boxes[0] = torch.tensor([[0.0, 0.0, 0.25, 1.0], [0.5, 0.0, 1.0, 0.5]])
+    tokens = torch.cat([torch.zeros(1, 2, 24), torch.randn(1, 4, 24)], dim=1)
+    text = Conditions(torch.randn(1, 5, 24), torch.zeros(1, 16), torch.full((1, 6), 64.0))
+
+    def seen(exists: bool, tokens: torch.Tensor) -> torch.Tensor:
+        """What the layer says in each cell (8, 16, C)."""
+        layout.character_exists[:] = exists
+        said: list[torch.Tensor] = []
+        hook = layer.register_forward_hook(lambda module, args, output: said.append(output))
+        with torch.no_grad():
+            predict_noise(unet, latents, time, replace(text, layout=layout, character_tokens=tokens))
+        hook.remove()
+        return said[0][0].unflatten(0, (8, 16))
+
+    nobody, both = seen(False, tokens), seen(True, tokens)
+    changed = tokens.clone()
+    changed[:, 4:] += 1.0
+    other = seen(True, changed)
+    outside = torch.ones(8, 16, dtype=torch.bool)
+    outside[:, :4] = outside[:4, 8:] = False
+    assert torch.equal(both[outside], nobody[outside])
+    assert not torch.isclose(both[~outside], nobody[~outside]).all(dim=-1).any()
+    assert torch.equal(other[:, :4], both[:, :4])
+    assert not torch.isclose(other[:4, 8:], both[:4, 8:]).all(dim=-1).any()
+
+
 def test_what_was_added_is_told_from_sdxl() -> None:
     unet = _unet()
     stock = set(unet.state_dict())
