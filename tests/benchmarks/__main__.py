@@ -1,7 +1,8 @@
 """``python -m tests.benchmarks``: one table of ratios, each measured in one run against the plain way.
 
-Ratios depend on the machine less than times do, but they do: quote them with it. ``python -m tests.benchmarks formats``
-and ``... workers`` print what is measured in times: storage formats, and the scaling of data work.
+Ratios depend on the machine less than times do, but they do: quote them with it. ``python -m tests.benchmarks`` with
+``formats``, ``workers`` or ``galleries`` prints what is measured in times: storage formats, the scaling of data work,
+and a report of 950 panels.
 """
 
 import sys
@@ -10,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import formats, politeness, scoring, votes, workers
+from tests.benchmarks import formats, galleries, politeness, scoring, votes, workers
 from tests.benchmarks.cases import MODULES
 from tests.benchmarks.interleaved import measure
 
@@ -43,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    {"formats": formats.main, "workers": workers.main}.get("".join(sys.argv[1:]), main)()
+    {"formats": formats.main, "galleries": galleries.main, "workers": workers.main}.get("".join(sys.argv[1:]), main)()
