@@ -45,12 +45,12 @@ async def show_plan(plan: Plan) -> None:
     await acreate_markdown_artifact(plan_markdown(plan), key="plan", description="What this run does, and why")
 
 
-async def show_metrics(score: Path) -> None:
-    """The benchmark's table as an artifact of the current run; ``score`` is the folder of the score stage's result."""
+async def show_metrics(score: Path, key: str = "metrics") -> None:
+    """A benchmark's table as artifact ``key`` of the current run; ``score`` is the folder of a score stage's result."""
     from prefect.artifacts import acreate_table_artifact
 
     summary = json.loads((score / "summary.json").read_text())
-    await acreate_table_artifact(metric_rows(summary), key="metrics", description="Value [interval] (n)")
+    await acreate_table_artifact(metric_rows(summary), key=key, description="Value [interval] (n)")
 
 
 async def show_report(page: Path) -> None:

@@ -16,8 +16,9 @@ async def publish(run: PipelineRun) -> str | None:
     Returns the path of the report's page in the site of all versions, or None for runs without one.
     """
     results, release = run.results, run.config.release
-    if "score" in results:
-        await show_metrics(results["score"].object.path)
+    for score, table in (("score", "metrics"), ("evaluation_score", "evaluation-metrics")):
+        if score in results:
+            await show_metrics(results[score].object.path, table)
     if "bundle" in results:
         bundle = results["bundle"].object
         move_reference(run.store, CANDIDATE, release, bundle, "built")

@@ -7,7 +7,7 @@ result.
 from diffsensei.config import ExperimentConfig
 from infra.stage import Stage
 from tasks.stages.baselines import baseline_stages
-from tasks.stages.benchmark import benchmark_stages
+from tasks.stages.benchmark import benchmark_stages, evaluation_benchmark_stages
 from tasks.stages.data import data_stages
 from tasks.stages.release import release_stages
 from tasks.stages.reporting import reporting_stages
@@ -20,12 +20,12 @@ def pipeline_stages(config: ExperimentConfig) -> list[Stage]:
     Raises ValueError where a file or a frozen model that the configuration names does not exist.
     """
     frozen, *scored = benchmark_stages(config)
+    drawn_and_scored = [frozen, *baseline_stages(config), *scored]
     stages = [
         *data_stages(config),
         *training_stages(config),
-        frozen,
-        *baseline_stages(config),
-        *scored,
+        *drawn_and_scored,
+        *evaluation_benchmark_stages(config, drawn_and_scored),
         *release_stages(config),
     ]
     return [*stages, *reporting_stages(config, [stage.name for stage in stages])]

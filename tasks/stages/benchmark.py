@@ -1,12 +1,18 @@
-"""The frozen benchmark, what the methods of the DiffSensei family draw of it, and the scores of all methods."""
+"""The frozen benchmark, what the methods of the DiffSensei family draw of it, and the scores of all methods.
+
+The benchmark on ``data.evaluation_source`` is the same stages once more, under the prefix of its data: the methods are
+those that were trained, the draws and scores its own.
+"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from diffsensei.config import ExperimentConfig
 from infra.settings import Settings
 from infra.stage import Stage
 from tasks.stages.baselines import GENERATE_BASELINES
+from tasks.stages.data import EVALUATION
 from tasks.stages.parts import PIXELS, TENSORS, compute, digest, identity, threads
 
 GENERATE: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -50,6 +56,26 @@ def benchmark_stages(config: ExperimentConfig) -> list[Stage]:
         for name, (method, trained) in GENERATE.items()
     ]
     return [frozen, *generate, score_stage(config, "score", (*GENERATE, *GENERATE_BASELINES))]
+
+
+def evaluation_benchmark_stages(config: ExperimentConfig, stages: Sequence[Stage]) -> list[Stage]:
+    """The benchmark on ``data.evaluation_source``, drawn by every method of ``stages`` and scored; none without one.
+
+    Each is its namesake among ``stages``, which draws or scores held-out pages: no weights and no judges of its own.
+    """
+    if config.data.evaluation_source is None:
+        return []
+    again = ("benchmark", *GENERATE, *GENERATE_BASELINES, "score")
+    moved = {name: f"{EVALUATION}{name}" for name in ("panels", *again)}
+    return [
+        replace(
+            stage,
+            name=moved[stage.name],
+            inputs={argument: moved.get(source, source) for argument, source in stage.inputs.items()},
+        )
+        for stage in stages
+        if stage.name in again
+    ]
 
 
 def score_stage(config: ExperimentConfig, name: str, drawn: Sequence[str]) -> Stage:

@@ -78,17 +78,22 @@ def _chain(config: ExperimentConfig, source: DataSource, path: str, prefix: str)
         identity=identity(config, "text_encoder") | _validation_files(config),
         packages=(*PIXELS, "great-expectations", "transformers"),
     )
+    return [*stages, validated, _panels(config, source, validated.name, prefix)]
+
+
+def _panels(config: ExperimentConfig, source: DataSource, validated: str, prefix: str) -> Stage:
+    """Both sets of panels; of a source that may only be evaluated on, all panels in one, guarded against training."""
     only_evaluated = isinstance(source, Manga109Source)
-    panels = Stage(
+    trained = {"trained_validated": "validate", "trained_split": "panels"} if prefix else {}
+    return Stage(
         name=f"{prefix}panels",
-        version=2,
+        version=3 if only_evaluated else 2,
         entry=f"diffsensei.data.panels.cutting:{'cut_evaluation_panels' if only_evaluated else 'cut_panels'}",
         config={} if only_evaluated else {"split": "data.split"},
-        inputs={"validated": validated.name},
+        inputs={"validated": validated, **trained},
         resources=dask(config),
         packages=PIXELS,
     )
-    return [*stages, validated, panels]
 
 
 def _annotation(config: ExperimentConfig, source: DataSource, images: str, prefix: str) -> list[Stage]:
@@ -162,8 +167,8 @@ def _source_identity(source: DataSource, path: str) -> dict[str, str]:
     if isinstance(source, MangaZeroSource):
         return {"file": file_identity(f"{path}.annotations", source.annotations)}
     if isinstance(source, Manga109Source):
-        return {"files": _fingerprint(source.root)}
-    return {"files": _fingerprint(*source.paths)} if isinstance(source, FilesSource) else {}
+        return {"files": _fingerprint(f"{path}.root", source.root)}
+    return {"files": _fingerprint(f"{path}.paths", *source.paths)} if isinstance(source, FilesSource) else {}
 
 
 def _image_identity(source: DataSource, path: str) -> dict[str, str]:
@@ -175,16 +180,20 @@ def _image_identity(source: DataSource, path: str) -> dict[str, str]:
 
     found = {"retries": str(count_retries(library_folder() / "journal.jsonl"))}
     if source.images:
-        found["files"] = _fingerprint(*source.images)
+        found["files"] = _fingerprint(f"{path}.images", *source.images)
     if source.hash_list:
         found["hash_list"] = file_identity(f"{path}.hash_list", source.hash_list)
     return found
 
 
-def _fingerprint(*paths: str) -> str:
+def _fingerprint(field: str, *paths: str) -> str:
+    """What the files hold that ``field`` names. Raises ValueError, saying the field, where one does not exist."""
     from diffsensei.data.sources.fingerprint import fingerprint
 
-    return fingerprint(map(Path, paths))
+    try:
+        return fingerprint(map(Path, paths))
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
 
 
 def _validation_files(config: ExperimentConfig) -> dict[str, str]:

@@ -1,29 +1,60 @@
-"""``python -m tests.benchmarks``: one table of ratios, each measured in one run against the plain way.
+"""``python -m tests.benchmarks [name ...]``: ratios, each measured in one run against the plain way, and times.
 
-Ratios depend on the machine less than times do, but they do: quote them with it. ``python -m tests.benchmarks`` with
-``formats``, ``workers`` or ``galleries`` prints what is measured in times: storage formats, the scaling of data work,
-and a report of 950 panels.
+Ratios depend on the machine less than times do, but they do: quote them with it. Without a name, all ratios and the
+quick times; with names, those alone. ``formats``, ``workers``, ``galleries`` (a report of 950 panels) and
+``annotation_check`` take minutes: only by name.
 """
 
 import sys
+from collections.abc import Callable, Iterable
+from types import ModuleType
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import formats, galleries, politeness, scoring, votes, workers
+from tests.benchmarks import annotation_check, formats, galleries, politeness, scoring, votes, workers
 from tests.benchmarks.cases import MODULES
 from tests.benchmarks.interleaved import measure
 
 REPEATS = 7
 
+RATIOS: dict[str, ModuleType] = {module.__name__.rpartition(".")[2]: module for module in MODULES}
+TIMES: dict[str, Callable[[], Iterable[str]]] = {
+    "politeness": politeness.table,
+    "scoring_run": lambda: [f"Scoring {scoring.PANELS} panels by 7 sets from features: {scoring.run_seconds():.1f} s"],
+    "votes": lambda: [votes.measured()],
+}
+LONG: dict[str, Callable[[], None]] = {
+    "formats": formats.main,
+    "workers": workers.main,
+    "galleries": galleries.main,
+    "annotation_check": annotation_check.main,
+}
 
-def main() -> None:
+
+def main(names: list[str]) -> None:
+    """Raises SystemExit, listing what there is, for a name that there is not."""
+    known = [*RATIOS, *TIMES, *LONG]
+    if unknown := [name for name in names if name not in known]:
+        raise SystemExit(f"no benchmark {', '.join(unknown)}; known: {', '.join(known)}")
     torch.set_num_threads(1)
+    names = names or [*RATIOS, *TIMES]
+    console = Console(width=120)
+    if ratios := [RATIOS[name] for name in names if name in RATIOS]:
+        console.print(_ratio_table(ratios))
+    for name in names:
+        for line in TIMES[name]() if name in TIMES else ():
+            console.print(line)
+        if name in LONG:
+            LONG[name]()
+
+
+def _ratio_table(modules: Iterable[ModuleType]) -> Table:
     table = Table(title=f"One thread of the CPU, medians of {REPEATS} interleaved repeats, processor time")
     for heading in ("what", "plain, ms", "ours, ms", "times faster", "quartiles", "goal"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
-    for module in MODULES:
+    for module in modules:
         for case in module.cases():
             ratio = measure(case, REPEATS)
             table.add_row(
@@ -34,14 +65,8 @@ def main() -> None:
                 f"{ratio.low:.1f} to {ratio.high:.1f}",
                 f"{case.goal:.0f}" if case.goal else "",
             )
-    console = Console(width=120)
-    console.print(table)
-    for line in politeness.table():
-        console.print(line)
-    seconds = scoring.run_seconds()
-    console.print(f"Scoring {scoring.PANELS} panels by 7 sets from their features: {seconds:.1f} s")
-    console.print(votes.measured())
+    return table
 
 
 if __name__ == "__main__":
-    {"formats": formats.main, "galleries": galleries.main, "workers": workers.main}.get("".join(sys.argv[1:]), main)()
+    main(sys.argv[1:])

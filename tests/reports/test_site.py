@@ -145,3 +145,16 @@ def test_missing_inputs_are_named(make_run):
     (run.arguments["validate"] / "counts.json").unlink()
     with pytest.raises(ValueError, match=r"counts\.json missing; run the validate stage"):
         build_report(**run.arguments)
+
+
+def test_drawings_of_the_second_set_are_not_shown_as_those_of_the_first(make_run, tmp_path):
+    run = make_run()
+    build_report(**run.arguments)
+    first = (run.arguments["output"] / "panels.html").read_bytes()
+    second = tmp_path / "evaluation_generate_diffsensei"
+    (second / "images" / "0").mkdir(parents=True)
+    (second / "generation.json").write_text((run.arguments["generate_diffsensei"] / "generation.json").read_text())
+    again = tmp_path / "again"
+    again.mkdir()
+    build_report(**run.arguments | {"output": again}, evaluation_generate_diffsensei=second)
+    assert (again / "panels.html").read_bytes() == first

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import get_type_hints
 
@@ -16,6 +17,7 @@ from diffsensei.config import ExperimentConfig, load_preset
 from diffsensei.data.download.journal import Journal
 from diffsensei.data.halves import Half
 from diffsensei.data.refusal import Refusal
+from flows.catalog import FLOWS
 from infra.dask_cluster import SlurmWorkers
 from infra.plan import Action, Plan, make_plan
 from infra.stage import Stage, stage_key
@@ -119,10 +121,11 @@ def test_what_the_source_lacks_is_annotated_and_validated() -> None:
 
 def test_a_source_that_is_only_evaluated_on_has_a_chain_of_its_own() -> None:
     stages = {stage.name: stage for stage in FURTHER}
-    chain = [name for name in stages if name.startswith("evaluation_")]
-    assert chain == [f"evaluation_{name}" for name in ("annotations", "download", "caption", "validate", "panels")]
+    chain = [f"evaluation_{name}" for name in ("annotations", "download", "caption", "validate", "panels")]
+    assert [name for name in stages if name.startswith("evaluation_")][: len(chain)] == chain
     for name in chain:
-        assert all(source in chain for source in stages[name].inputs.values())
+        guard = {"validate", "panels"} if name == "evaluation_panels" else set()
+        assert {source for source in stages[name].inputs.values() if source not in chain} == guard
         assert stages[name].config.get("source", "data.evaluation_source") == "data.evaluation_source"
     assert stages["evaluation_panels"].entry.endswith(":cut_evaluation_panels")
     assert stages["evaluation_download"].entry.endswith(":import_images")
@@ -140,6 +143,39 @@ def test_bringing_up_panels_brings_up_those_that_are_only_evaluated_on() -> None
         "validate",
         "panels",
     }
+
+
+def test_every_method_draws_the_source_that_is_only_evaluated_on_with_the_weights_it_has() -> None:
+    stages = {stage.name: stage for stage in FURTHER}
+    drawn = [name for name in stages if name.startswith("generate_")]
+    assert len(drawn) >= 9
+    for name in ("benchmark", *drawn, "score"):
+        here, there = stages[name], stages[f"evaluation_{name}"]
+        assert replace(there, name=name, inputs=here.inputs) == here
+        assert there.inputs.keys() == here.inputs.keys()
+    assert stages["evaluation_benchmark"].inputs == {"panels": "evaluation_panels"}
+    assert stages["evaluation_generate_diffsensei"].inputs == {
+        "benchmark": "evaluation_benchmark",
+        "stage1": "stage1",
+        "stage2": "stage2",
+    }
+    assert set(stages["evaluation_score"].inputs.values()) == {
+        "evaluation_benchmark",
+        *(f"evaluation_{name}" for name in drawn),
+    }
+    assert not [name for name in NAMES if name.startswith("evaluation_")]
+
+
+def test_scores_and_report_come_with_those_of_the_source_that_is_only_evaluated_on() -> None:
+    (provenance, report) = FURTHER[-2:]
+    of_source = {stage.name for stage in FURTHER if stage.name.startswith("evaluation_")}
+    for stage in (provenance, report):
+        assert {name: name for name in of_source}.items() <= stage.inputs.items()
+    for flow in ("full-pipeline", "baselines", "release"):
+        assert of_source <= {stage.name for stage in needed_for(FLOWS[flow].targets, FURTHER)}, flow
+    assert not of_source & {stage.name for stage in needed_for(FLOWS["train"].targets, FURTHER)}
+    (bundle,) = (stage for stage in FURTHER if stage.name == "bundle")
+    assert not of_source & set(bundle.inputs.values())
 
 
 def test_only_baselines_may_fail() -> None:
@@ -177,6 +213,18 @@ def test_annotating_models_count_by_content_and_a_server_needs_no_gpu(tmp_path: 
 def test_a_model_that_is_not_there_is_known_before_anything_runs(field: str) -> None:
     with pytest.raises(ValueError, match=rf"^{field}: folder '/nowhere' does not exist"):
         pipeline_stages(load_preset("tiny", [*WITHOUT_WEIGHTS, *OWN_FILES, f"{field}=/nowhere"]))
+
+
+@pytest.mark.parametrize(
+    ("source", "field"),
+    [
+        ('data.evaluation_source={"kind": "manga109", "root": "nowhere"}', "data.evaluation_source.root"),
+        ('data.source={"kind": "files", "paths": ["nowhere"]}', "data.source.paths"),
+    ],
+)
+def test_data_that_is_not_there_is_known_by_its_field(source: str, field: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{field}: nowhere does not exist"):
+        pipeline_stages(load_preset("tiny", [*WITHOUT_WEIGHTS, source]))
 
 
 def test_the_key_of_a_caption_server_is_no_argument_of_a_stage() -> None:
@@ -258,6 +306,13 @@ def test_a_stage_2_field_is_named_and_moves_only_what_depends_on_it(finished: St
     assert plan.row("stage2").reasons == (f"training.stage2.steps {usual} -> {usual + 1}",)
     moved = {row.stage for row in plan.work}
     assert moved == {"stage2", "generate_diffsensei", "score", "bundle", "verify", "provenance", "report"}
+
+
+def test_adding_data_to_evaluate_on_neither_trains_nor_draws_again(finished: Store) -> None:
+    plan = _plan(finished, MANGA109)
+    added = {row.stage for row in plan.rows if row.stage.startswith("evaluation_")}
+    assert "evaluation_score" in added
+    assert {row.stage for row in plan.work} == added | {"provenance", "report"}
 
 
 @pytest.mark.parametrize("field", ["iou_threshold=0.25", "bootstrap_resamples=7", "jpeg_quality=50"])

@@ -86,7 +86,6 @@ def generate_ar_ldm(
     output: Path,
 ) -> None:
     """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_ar_ldm`."""
-    torch.set_num_threads(num_threads)
     draw_benchmark(
         build_ar_ldm(method, base, trained, drawing_device()),
         sampling=method.sampling,

@@ -114,7 +114,6 @@ def generate_ms_diffusion(
     output: Path,
 ) -> None:
     """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_ms_diffusion`."""
-    torch.set_num_threads(num_threads)
     drawer = build_ms_diffusion(
         method, dialogs, foundations, conditioning.max_characters, pretrain, trained, drawing_device()
     )

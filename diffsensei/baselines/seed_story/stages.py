@@ -143,7 +143,6 @@ def generate_seed_story(
     output: Path,
 ) -> None:
     """Draw the benchmark; writes what `draw_benchmark` does. ``captions`` says whose they are."""
-    torch.set_num_threads(num_threads)
     draw_benchmark(
         build_seed_story(method, captions, foundations, language, trained, drawing_device()),
         sampling=method.sampling,

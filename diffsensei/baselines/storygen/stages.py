@@ -130,7 +130,6 @@ def generate_storygen(
     output: Path,
 ) -> None:
     """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_storygen`."""
-    torch.set_num_threads(num_threads)
     draw_benchmark(
         build_storygen(method, base, trained, drawing_device()),
         sampling=method.sampling,

@@ -87,13 +87,35 @@ def cut_panels(*, split: SplitConfig, validated: Path, workspace: Path, output: 
     _cut_both(tables, decision, validated, workspace, output, executor)
 
 
-def cut_evaluation_panels(*, validated: Path, workspace: Path, output: Path, executor: Executor) -> None:
+def cut_evaluation_panels(
+    *,
+    validated: Path,
+    workspace: Path,
+    output: Path,
+    executor: Executor,
+    trained_validated: Path | None = None,
+    trained_split: Path | None = None,
+) -> None:
     """Stage: cut all pages for evaluation, none to train on; writes what `cut_panels` does, ``train/`` being empty.
 
-    For data that may only be evaluated on (paper sec. 5.1: Manga109). Raises ValueError without any page.
+    For data that may only be evaluated on (paper sec. 5.1: Manga109). Where other data is trained on,
+    ``trained_validated`` is what its validation left and ``trained_split`` what `cut_panels` did. Raises ValueError
+    without any page, and where a page is, or looks like, one that is trained on.
     """
     tables = _read_tables(validated)
-    _cut_both(tables, hold_out_everything(tables["pages"]), validated, workspace, output, executor)
+    trained_pages, trained_panels = tables["pages"].iloc[:0], tables["panels"].iloc[:0]
+    if trained_validated is not None and trained_split is not None:
+        trained_pages, trained_panels = _read_trained(trained_validated, trained_split)
+    decision = hold_out_everything(tables["pages"], tables["panels"], trained_pages, trained_panels)
+    _cut_both(tables, decision, validated, workspace, output, executor)
+
+
+def _read_trained(validated: Path, split: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Pages and panels that are trained on, as far as they tell one picture from another."""
+    pages = pd.read_parquet(validated / "pages.parquet", columns=["page_id", "image_path", "image_sha256", "dhash"])
+    panels = pd.read_parquet(validated / "panels.parquet", columns=["page_id", "panel_id", "dhash"])
+    held_out = {page["page_id"] for page in json.loads((split / "split.json").read_text())["eval"]}
+    return pages[~pages["page_id"].isin(held_out)], panels[~panels["page_id"].isin(held_out)]
 
 
 def _read_tables(validated: Path) -> dict[str, pd.DataFrame]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from diffsensei.config.schema import SplitConfig
 from diffsensei.data.duplicates import LookAlikes
-from diffsensei.data.panels.leakage import repeated_panels
+from diffsensei.data.panels.leakage import repeated_panels, require_no_leak
 
 RULE = "sha256-rank/1"
 """Name of the rule; raise its number when the same tables would give other pages."""
@@ -61,8 +61,10 @@ def choose_split(
             f"bring more pages, or lower data.split.min_panels ({config.min_panels}) or "
             f"data.split.eval_pages_per_series ({config.eval_pages_per_series})"
         )
-    held_out = pages.iloc[sorted(chosen)]
-    require_no_leak(pages, set(held_out["page_id"]))
+    is_eval = np.isin(np.arange(len(pages)), chosen)
+    held_out = pages[is_eval]
+    require_no_leak(held_out, pages[~is_eval])
+    of_eval = panels["page_id"].isin(held_out["page_id"])
     return {
         "rule": RULE,
         "config": config.model_dump(mode="json"),
@@ -71,42 +73,28 @@ def choose_split(
         "eval": held_out[["page_id", "image_path", "series", "image_sha256"]].to_dict("records"),
         "passed_over_as_look_alikes": passed_over,
         "series_with_fewer": short,
-        "panels_drawn_again_in_training": repeated_panels(panels, set(held_out["page_id"])),
+        "panels_drawn_again_in_training": repeated_panels(panels[of_eval], panels[~of_eval]),
         "next_to_a_training_page": _num_adjacent(pages, set(held_out["page_id"])),
     }
 
 
-def hold_out_everything(pages: pd.DataFrame) -> dict[str, Any]:
-    """The split of data that is only ever evaluated on, as JSON like `choose_split`'s. Raises ValueError if empty."""
+def hold_out_everything(
+    pages: pd.DataFrame, panels: pd.DataFrame, trained_pages: pd.DataFrame, trained_panels: pd.DataFrame
+) -> dict[str, Any]:
+    """The split of data that is only ever evaluated on, as JSON like `choose_split`'s, beside what is trained on.
+
+    Raises ValueError if it is empty, or has a page that is trained on.
+    """
     if pages.empty:
         raise ValueError("no page was accepted, so there is none to evaluate on; see the validation report")
+    require_no_leak(pages, trained_pages)
     return {
         "rule": EVERYTHING,
         "num_pages": len(pages),
         "eval": pages[["page_id", "image_path", "series", "image_sha256"]].to_dict("records"),
+        "panels_drawn_again_in_training": repeated_panels(panels, trained_panels),
+        "next_to_a_training_page": 0,
     }
-
-
-def require_no_leak(pages: pd.DataFrame, eval_ids: set[str]) -> None:
-    """Raise ValueError when a held-out page also is, or looks like, a page to train on.
-
-    ``pages``: page_id, image_sha256 and dhash (empty for near-blank pages, which only their digest can betray).
-    """
-    held_out = pages["page_id"].isin(eval_ids).to_numpy()
-    same = set(pages["image_sha256"][held_out]) & set(pages["image_sha256"][~held_out])
-    alike = LookAlikes(pages["dhash"].tolist())
-    for position in np.flatnonzero(held_out):
-        twins = [int(other) for other in alike.matches(int(position)) if not held_out[other]]
-        twins += (
-            np.flatnonzero(~held_out & (pages["image_sha256"] == pages["image_sha256"].iloc[position])).tolist()
-            if same
-            else []
-        )
-        if twins:
-            raise ValueError(
-                f"held-out page {pages['image_path'].iloc[position]!r} is also trained on, as "
-                f"{pages['image_path'].iloc[twins[0]]!r}: expected no page in both; remove one from the annotations"
-            )
 
 
 def _num_adjacent(pages: pd.DataFrame, eval_ids: set[str]) -> int:

@@ -54,8 +54,8 @@ def collect_manga109(source: Manga109Source, output: Path) -> None:
     """
     if not source.accept_terms:
         raise ValueError(
-            "data.source.accept_terms is false: Manga109 may only be used by who agreed to its terms (academic use, "
-            "not passed on); if you did, set data.source.accept_terms=true"
+            "accept_terms of the Manga109 source is false: Manga109 may only be used by who agreed to its terms "
+            "(academic use, not passed on); if you did, set accept_terms=true in it"
         )
     root = Path(source.root)
     titles = _titles(root, source.books)
@@ -186,7 +186,9 @@ def _titles(root: Path, wanted: Sequence[str]) -> list[str]:
             raise ValueError(f"{root / 'books.txt'}: title {title!a} holds a slash; expected a plain name")
     unknown = sorted(set(wanted) - set(titles))
     if unknown:
-        raise ValueError(f"data.source.books: {', '.join(unknown)} not in {root / 'books.txt'} ({len(titles)} titles)")
+        raise ValueError(
+            f"books of the Manga109 source: {', '.join(unknown)} not in {root / 'books.txt'} ({len(titles)} titles)"
+        )
     return [title for title in titles if not wanted or title in wanted]
 
 

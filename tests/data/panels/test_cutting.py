@@ -214,14 +214,43 @@ def test_pixel_bounds_stay_on_the_page_and_are_never_empty() -> None:
     np.testing.assert_array_equal(bounds, [[0, 0, 5, 6], [10, 10, 11, 11], [159, 89, 160, 90], [159, 0, 160, 1]])
 
 
-def test_data_that_is_only_evaluated_on_is_held_out_whole(validated: Path, tmp_path: Path) -> None:
-    folders = {name: tmp_path / name for name in ("workspace", "output")}
-    for folder in folders.values():
-        folder.mkdir()
+def cut_for_evaluation(validated: Path, folder: Path, **trained: Path) -> Path:
+    folders = {name: folder / name for name in ("workspace", "output")}
+    for made in folders.values():
+        made.mkdir(parents=True)
     with ThreadPoolExecutor(1) as executor:
-        cut_evaluation_panels(validated=validated, executor=executor, **folders)
-    assert len(PanelSet(folders["output"] / "train")) == 0
+        cut_evaluation_panels(validated=validated, executor=executor, **folders, **trained)
+    return folders["output"]
+
+
+def test_data_that_is_only_evaluated_on_is_held_out_whole(validated: Path, tmp_path: Path) -> None:
+    output = cut_for_evaluation(validated, tmp_path)
+    assert len(PanelSet(output / "train")) == 0
     everything = pd.read_parquet(validated / "panels.parquet")
-    assert len(PanelSet(folders["output"] / "eval")) == len(everything)
-    decision = json.loads((folders["output"] / "split.json").read_text())
+    assert len(PanelSet(output / "eval")) == len(everything)
+    decision = json.loads((output / "split.json").read_text())
     assert {page["page_id"] for page in decision["eval"]} == set(everything["page_id"])
+
+
+def test_a_page_that_is_trained_on_is_not_evaluated_on_as_another_data_set(
+    validated: Path, cut: Path, tmp_path: Path
+) -> None:
+    """The same pages under other names: those held out of training may be evaluated on, the others not."""
+    held_out = [page["page_id"] for page in json.loads((cut / "split.json").read_text())["eval"]]
+    trained = {"trained_validated": validated, "trained_split": cut}
+
+    def renamed(name: str, keep: list[str]) -> Path:
+        shutil.copytree(validated, tmp_path / name)
+        for path in (tmp_path / name).glob("*.parquet"):
+            table = pd.read_parquet(path)
+            table = table[table["page_id"].isin(keep)]
+            if path.stem == "pages":
+                table = table.assign(image_path="other/" + table["image_path"])
+            write_table(path.stem, table, tmp_path / name)
+        return tmp_path / name
+
+    output = cut_for_evaluation(renamed("fit", held_out), tmp_path / "fit-work", **trained)
+    assert set(PanelSet(output / "eval").panels["page_id"]) == set(held_out)
+    everything = renamed("leaking", pd.read_parquet(validated / "pages.parquet")["page_id"].tolist())
+    with pytest.raises(ValueError, match=r"'other/s/c/\d\.png' is to be evaluated on and is also trained on, as 's/c/"):
+        cut_for_evaluation(everything, tmp_path / "leaking-work", **trained)
