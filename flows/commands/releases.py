@@ -68,6 +68,36 @@ def rollback(
     typer.echo(roll_back_to(open_store(), channel, generation, name, reason))
 
 
+@releases.command("push", epilog="Example: diffsensei release push s3://bucket/manga   |   ... push hf:someone/manga")
+def push(
+    target: Annotated[str, typer.Argument(help="A folder, s3://bucket/prefix, or hf:owner/name.")],
+    name: Name = None,
+    version: Annotated[str | None, typer.Option(help="A released version; the released one by default.")] = None,
+    public: Annotated[bool, typer.Option("--public", help="On the hub: visible to all, if the push makes it.")] = False,
+) -> None:
+    """Hand a release with its certificate to others. Credentials come from the environment or the hub's login."""
+    from tasks.handing_over import push_release
+    from tasks.publication import open_store
+
+    for line in push_release(open_store(), target, name, version, public):
+        typer.echo(line)
+
+
+@releases.command("pull", epilog="Example: diffsensei release pull s3://bucket/manga diffsensei-tiny 0.1.0 -o tiny")
+def pull(
+    source: Annotated[str, typer.Argument(help="A folder or s3://bucket/prefix that was pushed to.")],
+    name: Annotated[str, typer.Argument(help="The release's name.")],
+    version: Annotated[str, typer.Argument(help="Its version.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder.")],
+) -> None:
+    """Bring a pushed release here, check every file and its certificate."""
+    from tasks.handing_over import pull_release
+    from tasks.publication import open_store
+
+    for line in pull_release(open_store(), source, name, version, output):
+        typer.echo(line)
+
+
 def trace(page: Annotated[str, typer.Argument(help="A page's path, url, id, or the sha256 of its image.")]) -> None:
     """Which panel sets, checkpoints, samples, releases and reports used a page."""
     from tasks.publication import open_store
