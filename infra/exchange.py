@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -41,9 +41,10 @@ class Pushed(BaseModel):
     """ISO 8601, UTC."""
 
 
-def push(files: Mapping[str, Path], target: str, name: str, version: str) -> Pushed:
+def push(files: Mapping[str, Path], target: str, name: str, version: str, *, apart: Collection[str] = ()) -> Pushed:
     """Put ``files`` (relative POSIX path -> local file) at ``target`` as a version; what was pushed, now or before.
 
+    ``apart``: paths that do not make another version where they differ, as signatures do each time.
     Every file is read back before the record is written, and what stands from an interrupted push is not sent again.
     Raises ValueError where the version is there with other content, where a file came back changed, and for an address
     that cannot create a record only once.
@@ -53,7 +54,7 @@ def push(files: Mapping[str, Path], target: str, name: str, version: str) -> Pus
         FileEntry(path=path, size=source.stat().st_size, sha256=file_digest(source))
         for path, source in sorted(files.items())
     )
-    digest = content_digest(entries)
+    digest = content_digest(entry for entry in entries if entry.path not in apart)
     folder = f"{version}-{digest[:12]}"
     stands = _record(filesystem, root, name, version)
     if stands is None:

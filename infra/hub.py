@@ -4,7 +4,7 @@ The token is the hub's own login or ``HF_TOKEN``; it is read by the client where
 no argument of ours. ``HF_ENDPOINT`` names another hub.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ GIT_ATTRIBUTES = ".gitattributes"
 """The hub's own file in every repository."""
 
 
-def push_to_hub(files: Mapping[str, Path], repository: str, version: str, *, public: bool = False) -> str:
+def push_to_hub(
+    files: Mapping[str, Path], repository: str, version: str, *, public: bool = False, apart: Collection[str] = ()
+) -> str:
     """Commit ``files`` (path in the repository -> local file) and tag the commit ``v<version>``; its address.
 
+    ``apart``: paths that do not make another version where they differ, as signatures do each time.
     The repository is made where there is none, private unless ``public``. Pushing the same version again changes
     nothing. Raises ValueError, in one line, where the tag is there with other files and for what the hub refuses.
     """
@@ -27,7 +30,9 @@ def push_to_hub(files: Mapping[str, Path], repository: str, version: str, *, pub
     try:
         url = api.create_repo(repository, private=not public, exist_ok=True, repo_type="model")
         if tag in {ref.name for ref in api.list_repo_refs(repository).tags}:
-            changed = _sizes_at(api, repository, tag) != {path: source.stat().st_size for path, source in files.items()}
+            own = {path: source.stat().st_size for path, source in files.items()}
+            there = _sizes_at(api, repository, tag)
+            changed = any(own.get(path) != there.get(path) for path in (own.keys() | there.keys()) - {*apart})
         else:
             changed = False
             stale = set(api.list_repo_files(repository)) - {*files, GIT_ATTRIBUTES}

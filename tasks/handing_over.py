@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from infra.exchange import pull, push
+from infra.hub import push_to_hub
+from infra.signing import sign
 from infra.store import ObjectRef, Store
 from tasks.releases import (
     RELEASED,
@@ -15,16 +18,24 @@ from tasks.releases import (
     require_certified,
     require_unburied,
 )
-from tasks.releasing import verify_release
+from tasks.releasing import SIGNATURE, verify_release
 
 HUB = "hf:"
 CERTIFICATION = "certification"
 """As `diffsensei.release.manifest.CERTIFICATION`, which leaves it out of the bundle's own checksums."""
 
 
-def push_release(store: Store, target: str, name: str | None, version: str | None, public: bool) -> Iterator[str]:
+def push_release(
+    store: Store,
+    target: str,
+    name: str | None = None,
+    version: str | None = None,
+    *,
+    public: bool = False,
+    private_key: Path | None = None,
+) -> Iterator[str]:
     """Push a released version (the one that is released now, unless ``version`` says otherwise) to a folder, to
-    ``s3://bucket/prefix``, or to ``hf:owner/name``; where it is, in one line.
+    ``s3://bucket/prefix``, or to ``hf:owner/name``, signed where there is a key; where it is, in one line.
 
     Raises ValueError for what was never released, whose certificate does not hold, or that rests on a page taken down.
     """
@@ -36,13 +47,17 @@ def push_release(store: Store, target: str, name: str | None, version: str | Non
     gate = certificate_of(store, name, bundle)
     assert gate is not None
     files = published_files(bundle, gate)
-    if target.startswith(HUB):
-        from infra.hub import push_to_hub
-
-        yield f"pushed: {push_to_hub(files, target.removeprefix(HUB), number, public=public)}"
-    else:
-        record = push(files, target, name, number)
-        yield f"pushed: {target}: {name} {number}, {len(record.files)} files, {record.digest[:12]}"
+    with TemporaryDirectory() as folder:
+        if private_key is not None:
+            signature = Path(folder) / "signature.json"
+            sign(files, private_key, signature)
+            files[SIGNATURE] = signature
+        if target.startswith(HUB):
+            address = push_to_hub(files, target.removeprefix(HUB), number, public=public, apart=[SIGNATURE])
+            yield f"pushed: {address}"
+        else:
+            record = push(files, target, name, number, apart=[SIGNATURE])
+            yield f"pushed: {target}: {name} {number}, {len(record.files)} files, {record.digest[:12]}"
     yield f"gate {verdict}"
 
 
@@ -50,7 +65,7 @@ def pull_release(store: Store, source: str, name: str, version: str, output: Pat
     """Bring a pushed version into the new folder ``output`` and check its certificate. Raises ValueError."""
     record = pull(source, name, version, output)
     yield f"pulled: {len(record.files)} files into {output}"
-    yield from verify_release(store, str(output), None, draw=False)
+    yield from verify_release(store, str(output))
 
 
 def published_files(bundle: ObjectRef, gate: ObjectRef) -> dict[str, Path]:
