@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import drawing, pipeline
+from flows.commands import drawing, pipeline, releases
 from flows.commands.annotation import annotating
 from flows.commands.data import data
 from flows.commands.imports import imports
@@ -23,12 +23,14 @@ app = typer.Typer(
 )
 pipeline.add_commands(app)
 drawing.add_commands(app)
+releases.add_commands(app)
 data.registered_commands += annotating.registered_commands
 app.add_typer(data, name="data")
 app.add_typer(imports, name="import")
 app.add_typer(drawing.story_files, name="story")
 app.add_typer(studies, name="study")
 app.add_typer(reporting, name="report")
+app.add_typer(releases.releases, name="release")
 
 
 @app.callback()

@@ -27,6 +27,13 @@ class StageView(Protocol):
     def finished(self, stage: str, how: str, seconds: float) -> None: ...
 
 
+def print_lines(lines: Sequence[str]) -> None:
+    """Lines for a person beside the result, never read as markup."""
+    console = Console(stderr=True, highlight=False)
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
 @contextmanager
 def open_view() -> Iterator[StageView]:
     """Live bars on a terminal, plain lines elsewhere."""

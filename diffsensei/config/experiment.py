@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from diffsensei.config.base import Config, NonNegativeInt
 from diffsensei.config.baselines import BaselinesConfig
+from diffsensei.config.gate import GateConfig
 from diffsensei.config.schema import (
     DataConfig,
     EvaluationConfig,
@@ -33,6 +34,7 @@ class ExperimentConfig(Config):
     baselines: BaselinesConfig
     evaluation: EvaluationConfig
     study: StudyConfig
+    gate: GateConfig
     release: ReleaseConfig
     report: ReportConfig
     runtime: RuntimeConfig

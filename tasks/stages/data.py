@@ -42,6 +42,19 @@ def library_folder() -> Path:
     return Settings().store.absolute() / "library"
 
 
+def tombstones_folder() -> Path:
+    """Where it is written which pages were taken down: in the store, beside its objects."""
+    return Settings().store.absolute() / "tombstones"
+
+
+def _taken_down() -> dict[str, str]:
+    """What the validated pages may not hold; nothing where nothing was taken down."""
+    from diffsensei.data.tombstones import read_tombstones
+
+    digest = read_tombstones(tombstones_folder()).digest()
+    return {"tombstones": digest} if digest else {}
+
+
 def _chain(config: ExperimentConfig, source: DataSource, path: str, prefix: str) -> list[Stage]:
     annotations = Stage(
         name=f"{prefix}annotations",
@@ -73,9 +86,10 @@ def _chain(config: ExperimentConfig, source: DataSource, path: str, prefix: str)
             "buckets": "data.buckets",
             **foundations("text_encoder"),
         },
+        pace={"tombstones": str(tombstones_folder())},
         inputs={"annotations": stages[-1].name, "download_dir": images.name},
         resources=dask(config),
-        identity=identity(config, "text_encoder") | _validation_files(config),
+        identity=identity(config, "text_encoder") | _validation_files(config) | _taken_down(),
         packages=(*PIXELS, "great-expectations", "transformers"),
     )
     return [*stages, validated, _panels(config, source, validated.name, prefix)]

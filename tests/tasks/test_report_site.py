@@ -2,13 +2,17 @@
 
 import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from diffsensei.config.schema import ReleaseConfig
+from diffsensei.data.tombstones import record_tombstone
 from diffsensei.evaluation.results import read_summary
+from infra.manifest import Origin
 from infra.store import ObjectRef, Store
 from reports.site import build_report
 from tasks.report_files import export_text, report_page
@@ -118,6 +122,25 @@ def test_a_version_that_is_no_longer_stored_leaves_with_its_own_pictures(
     assert second.is_file()
     assert first.parent.name not in built_site().index.read_text()
     assert not list((built_site().folder / "compare").iterdir())
+
+
+def test_a_version_that_shows_a_page_taken_down_leaves_the_site(
+    store: Store, reports: list[Path], objects: list[ObjectRef], validated_page: Callable[..., ObjectRef]
+) -> None:
+    pages = validated_page(store, "Series/001.jpg")
+    folder = store.base / "copy"
+    shutil.copytree(reports[0], folder)
+    (folder / "extra.txt").write_text("another version")
+    shown = store.publish_object(folder, "report", Origin(inputs={"validate": pages.digest}))
+    kept = publish_version(store, objects[1], RELEASE)
+    buried = publish_version(store, shown, RELEASE)
+    record_tombstone(store.base / "tombstones", "url", "the author asked", sha256=["b" * 64])
+    assemble_site(store)
+    assert kept.is_file()
+    assert not buried.exists()
+    assert buried.parent.name not in built_site().index.read_text()
+    with pytest.raises(ValueError, match="taken down because: the author asked"):
+        publish_version(store, shown, RELEASE)
 
 
 def test_a_crash_while_a_version_is_placed_leaves_no_half_version(

@@ -17,6 +17,7 @@ from diffsensei.config import ExperimentConfig, load_preset
 from diffsensei.data.download.journal import Journal
 from diffsensei.data.halves import Half
 from diffsensei.data.refusal import Refusal
+from diffsensei.data.tombstones import record_tombstone
 from flows.catalog import FLOWS
 from infra.dask_cluster import SlurmWorkers
 from infra.plan import Action, Plan, make_plan
@@ -305,7 +306,7 @@ def test_a_stage_2_field_is_named_and_moves_only_what_depends_on_it(finished: St
     assert plan.row("stage2").action is Action.RUN
     assert plan.row("stage2").reasons == (f"training.stage2.steps {usual} -> {usual + 1}",)
     moved = {row.stage for row in plan.work}
-    assert moved == {"stage2", "generate_diffsensei", "score", "bundle", "verify", "provenance", "report"}
+    assert moved == {"stage2", "generate_diffsensei", "score", "bundle", "verify", "gate", "provenance", "report"}
 
 
 def test_adding_data_to_evaluate_on_neither_trains_nor_draws_again(finished: Store) -> None:
@@ -318,7 +319,19 @@ def test_adding_data_to_evaluate_on_neither_trains_nor_draws_again(finished: Sto
 @pytest.mark.parametrize("field", ["iou_threshold=0.25", "bootstrap_resamples=7", "jpeg_quality=50"])
 def test_another_metric_scores_again_what_was_drawn(finished: Store, field: str) -> None:
     moved = {row.stage for row in _plan(finished, f"evaluation.{field}").work}
-    assert moved == {"score", "bundle", "verify", "provenance", "report"}
+    assert moved == {"score", "bundle", "verify", "gate", "provenance", "report"}
+
+
+def test_another_release_rule_tests_again_what_was_scored(finished: Store) -> None:
+    assert {row.stage for row in _plan(finished, "gate.rules=[]").work} == {"gate", "provenance", "report"}
+    assert _plan(finished, "gate.release=by_hand").row("gate").reasons == ("gate.release automatic -> by_hand",)
+
+
+def test_a_page_taken_down_validates_again(finished: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DIFFSENSEI_STORE", str(tmp_path))
+    assert _plan(finished).work == ()
+    record_tombstone(tmp_path / "tombstones", "a/1.jpg", "asked by its author", page_ids=["0" * 16])
+    assert _plan(finished).row("validate").reasons == ("identity tombstones changed",)
 
 
 def test_another_drawing_seed_draws_with_every_method(finished: Store) -> None:

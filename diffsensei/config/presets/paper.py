@@ -16,12 +16,14 @@ from diffsensei.config.baselines import (
     StoryGenDrops,
 )
 from diffsensei.config.experiment import ExperimentConfig
+from diffsensei.config.gate import GateConfig, StudyRule
 from diffsensei.config.presets.parts import (
     DEMO_NEGATIVE_PROMPT,
     JUDGE_PROFILES,
     MACHINE_ANNOTATION,
     POLITE_DOWNLOAD,
     STABLE_DIFFUSION,
+    release_rules,
 )
 from diffsensei.config.schema import (
     CORRECTED,
@@ -353,6 +355,12 @@ def paper() -> ExperimentConfig:
             page_width=900,
             bootstrap_resamples=2000,
             confidence=0.95,
+        ),
+        gate=GateConfig(
+            rules=release_rules(48),
+            study=StudyRule(min_raters=15, min_alpha=0.2, min_share=0.4),
+            require_clean_code=True,
+            release="by_hand",
         ),
         release=ReleaseConfig(name="diffsensei", version="1.0.0", licence="other"),
         report=ReportConfig(),

@@ -16,12 +16,14 @@ from diffsensei.config.baselines import (
     StoryGenDrops,
 )
 from diffsensei.config.experiment import ExperimentConfig
+from diffsensei.config.gate import GateConfig
 from diffsensei.config.presets.parts import (
     EMBEDDED_FOUNDATIONS,
     EMBEDDED_JUDGES,
     EMBEDDED_STABLE_DIFFUSION,
     MACHINE_ANNOTATION,
     POLITE_DOWNLOAD,
+    release_rules,
 )
 from diffsensei.config.schema import (
     CORRECTED,
@@ -337,6 +339,7 @@ def small() -> ExperimentConfig:
             bootstrap_resamples=2000,
             confidence=0.95,
         ),
+        gate=GateConfig(rules=release_rules(24), study=None, require_clean_code=False, release="automatic"),
         release=ReleaseConfig(name="diffsensei-small", version="0.1.0", licence="apache-2.0"),
         report=ReportConfig(),
         runtime=RuntimeConfig(num_threads=8, dask_workers=8, log_every_steps=50, gradient_checkpointing="none"),
