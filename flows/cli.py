@@ -30,8 +30,8 @@ app.add_typer(data, name="data")
 app.add_typer(imports, name="import")
 app.add_typer(drawing.story_files, name="story")
 app.add_typer(studies, name="study")
-app.add_typer(releases.releases, name="release")
 app.add_typer(reporting, name="report")
+app.add_typer(releases.releases, name="release")
 
 
 @app.callback()

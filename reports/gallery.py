@@ -1,7 +1,8 @@
 """The part of a report that one looks at: series, pages and panels, each with what every method drew, and galleries.
 
 Pages are few and the same for every run; what they show lies in ``data/*.js``. The record of a panel is
-``panel.html#<panel id>``: one page of HTML for each would take ten times the space and time (EXPERIMENTS.md).
+``panel.html#<panel id>``: a file of HTML for each would take four times the space, and twenty-five times if each
+carried its style and scripts (EXPERIMENTS.md).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -21,7 +21,7 @@ from diffsensei.evaluation.results import MethodInfo, Summary
 from reports.origins import StageOrigin
 
 FILE = "version.json"
-SCHEMA: Literal["diffsensei.report-version/1"] = "diffsensei.report-version/1"
+FORMAT: Literal["diffsensei.report-version/1"] = "diffsensei.report-version/1"
 
 
 class EvaluationSet(Config):
@@ -47,7 +47,7 @@ class EvaluationSet(Config):
 class Version(Config):
     """``version.json``."""
 
-    schema_id: Literal["diffsensei.report-version/1"] = Field(default=SCHEMA, alias="schema")
+    format: Literal["diffsensei.report-version/1"] = FORMAT
     name: str
     version: str
     """Name and number of the release that the run was for; several versions of a report may share them."""
@@ -117,7 +117,7 @@ def main_method(summary: Summary) -> MethodInfo | None:
 
 def write_version(version: Version, folder: Path) -> None:
     """Write ``folder/version.json``."""
-    (folder / FILE).write_text(version.model_dump_json(by_alias=True, indent=1) + "\n", encoding="utf-8")
+    (folder / FILE).write_text(version.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def read_version(folder: Path) -> Version:

@@ -1,4 +1,4 @@
-"""Results with a page of their own, under readable paths, each for good."""
+"""Pages of single results under readable paths, each for good under its version; reports: `tasks.report_site`."""
 
 import os
 import shutil

@@ -29,13 +29,12 @@ from reports.version_diff import VersionDiff, compare_versions
 from reports.version_index import Listed, consecutive, diff_address, index_view
 from reports.versions import FILE, Version, read_version
 from tasks.publication import open_store
-from tasks.releases import require_unburied
+from tasks.releases import CHANNELS, require_unburied
 from tasks.staleness import find_staleness
+from tasks.tombstones import buried_under
 
 CHANNEL = "report"
 """Channel of the references to reports: one name a version, which never moves."""
-RELEASES = ("released", "approved", "candidate")
-"""Channels that may name a version's bundle, the furthest first."""
 SHARED = "assets"
 MAX_CHECKED = 20
 """Versions that are looked through for stale figures, the newest: each takes a plan, about a second."""
@@ -66,8 +65,8 @@ class Site:
 def publish_version(store: Store, report: ObjectRef, release: ReleaseConfig) -> Path:
     """Make the report a version of the site and bring the site up to date; the path of the version's first page.
 
-    Doing it again with the same report changes nothing but what is said of how versions stand to each other.
-    Raises ValueError where the report shows a page that was taken down.
+    Doing it again with the same report changes nothing but what is said of how versions stand to each other. Raises
+    ValueError where the report shows a page that was taken down.
     """
     require_unburied(store, report)
     name = f"{release.name}-{release.version}-{report.digest[:12]}"
@@ -132,10 +131,12 @@ def compare(site: Site, first: str, second: str) -> tuple[Path, VersionDiff]:
 
 
 def _published(store: Store) -> list[tuple[Ref, ObjectRef]]:
-    """References to reports that are stored, oldest first."""
+    """References to reports that are stored and show nothing that was taken down, oldest first."""
     refs = [ref for name in store.refs.names(CHANNEL) if (ref := store.refs.read(CHANNEL, name)) is not None]
     found = [(ref, store.object(ref.kind, ref.digest)) for ref in sorted(refs, key=lambda ref: ref.moved)]
-    return [(ref, report) for ref, report in found if (report.path / FILE).is_file()]
+    return [
+        (ref, report) for ref, report in found if (report.path / FILE).is_file() and not buried_under(store, report)
+    ]
 
 
 def _listed(site: Site) -> list[Listed]:
@@ -150,7 +151,7 @@ def _listed(site: Site) -> list[Listed]:
 
 def _channels(version: Version, store: Store) -> tuple[str, ...]:
     bundle = version.stages.get("bundle")
-    for channel in RELEASES:
+    for channel in reversed(CHANNELS):
         moved = store.refs.read(channel, version.name)
         if bundle is not None and moved is not None and moved.digest == bundle.digest:
             return (channel,)

@@ -1,7 +1,8 @@
 """``python -m tests.benchmarks [name ...]``: ratios, each measured in one run against the plain way, and times.
 
 Ratios depend on the machine less than times do, but they do: quote them with it. Without a name, all ratios and the
-quick times; with names, those alone. ``formats``, ``workers`` and ``annotation_check`` take minutes: only by name.
+quick times; with names, those alone. ``formats``, ``workers``, ``galleries`` (a report of 950 panels) and
+``annotation_check`` take minutes: only by name.
 """
 
 import sys
@@ -15,6 +16,7 @@ from rich.table import Table
 from tests.benchmarks import (
     annotation_check,
     formats,
+    galleries,
     imbalance,
     packing,
     politeness,
@@ -42,6 +44,7 @@ TIMES: dict[str, Callable[[], Iterable[str]]] = {
 LONG: dict[str, Callable[[], None]] = {
     "formats": formats.main,
     "workers": workers.main,
+    "galleries": galleries.main,
     "annotation_check": annotation_check.main,
 }
 

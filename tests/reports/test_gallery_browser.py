@@ -322,6 +322,28 @@ def test_scores_give_reasons_for_what_is_missing(make_run, visit):
     assert row.locator(".g-reason").count() == 1
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_keeps_anyone_out(visit, site, scheme):
+    """No violation that axe-core calls serious or critical, of the page and of the lightbox over it."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python").Axe()
+    for address in (*ADDRESSES, _series(site)[0]):
+        tab = _settled(visit(address, color_scheme=scheme))
+        states = ["page"] if not address.startswith("panel") else ["page", "lightbox"]
+        for state in states:
+            if state == "lightbox":
+                tab.locator(".g-open").last.click()
+            response = axe.run(tab).response
+            assert len(response["passes"]) > 10
+            found = response["violations"]
+            grave = [
+                (one["id"], [node["target"] for node in one["nodes"][:3]])
+                for one in found
+                if one["impact"] in ("serious", "critical")
+            ]
+            assert grave == [], (address, state)
+        tab.close()
+
+
 def _hostile(run) -> dict[str, object]:
     """The run with a payload for each panel's caption, series, page, id and characters, and for each method's label."""
     listing = run.arguments["benchmark"] / "panels.jsonl"
