@@ -21,6 +21,7 @@ from reports.exports import write_downloads
 from reports.figure_origins import row_origins
 from reports.gallery import PAGES as GALLERY_PAGES
 from reports.gallery import write_gallery
+from reports.gate import gate_view
 from reports.origins import read_origins
 from reports.paper import TABLES
 from reports.provenance import read_provenance, repeat_command
@@ -112,6 +113,7 @@ def build_report(
         "index.html": {
             "sets": shown,
             "preset": config.name,
+            "gate": gate_view(others.get("gate")),
             "main_method": main_method.label if main_method else "",
             "paper_tables": TABLES,
             "costs": read_costs(version, list(trained)),
