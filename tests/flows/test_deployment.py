@@ -98,11 +98,12 @@ def test_deploy_all_bare_name_and_cancel(console: Console, tmp_path: Path) -> No
     deployed = httpx.post(f"{console.api}/deployments/filter", json={}).json()
     studies = {"study-prepare", "study-import", "study-analyse", "study-simulate"}
     assert {item["name"] for item in deployed} == {
-        *("full-pipeline", "ingest", "train", "baselines", "evaluate", "release", "ablations"),
+        *("full-pipeline", "ingest", "train", "baselines", "evaluate", "release", "ablations", "reconcile"),
         *studies,
     }
     schedules = {item["name"]: [schedule["active"] for schedule in item["schedules"]] for item in deployed}
     assert schedules.pop("evaluate") == [False]
+    assert schedules.pop("reconcile") == [True]
     assert not any(schedules.values())
 
     long_enough = json.dumps(["data.source.pages_per_series=400"])
