@@ -37,7 +37,7 @@ class Cluster:
 
     def create(self, kind: str, body: Json) -> tuple[int, Json]:
         """As POST does: 409 for a name that is taken, 422 for what the client's models do not know."""
-        unknown = _unknown_fields(body, _MODELS[kind])
+        unknown = unknown_fields(body, _MODELS[kind])
         if unknown:
             return 422, _status(422, f"unknown field {unknown[0]}")
         with self._changing:
@@ -121,10 +121,10 @@ def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
         os.killpg(process.pid, number)
 
 
-def _unknown_fields(body: Any, model: str, path: str = "") -> list[str]:
+def unknown_fields(body: Any, model: str, path: str = "") -> list[str]:
     """Fields that the official client's model of that name does not have, at any depth."""
     if model.startswith("list["):
-        return [found for item in body for found in _unknown_fields(item, model[5:-1], path)]
+        return [found for item in body for found in unknown_fields(item, model[5:-1], path)]
     kind = getattr(client, model, None)
     if kind is None or not hasattr(kind, "openapi_types"):
         return []
@@ -132,7 +132,7 @@ def _unknown_fields(body: Any, model: str, path: str = "") -> list[str]:
     unknown = [f"{path}{name}" for name in body if name not in known]
     for name, value in body.items():
         if name in known:
-            unknown += _unknown_fields(value, known[name], f"{path}{name}.")
+            unknown += unknown_fields(value, known[name], f"{path}{name}.")
     return unknown
 
 
