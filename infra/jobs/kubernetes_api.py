@@ -3,16 +3,13 @@
 import json
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from infra.jobs.kubernetes_manifest import TOKEN_LABEL
 from infra.jobs.spec import BackendUnavailable, JobState
 
-if TYPE_CHECKING:
-    from kubernetes import client
-
 _NOT_THERE, _ALREADY_THERE, _TRY_AGAIN = 404, 409, (408, 429)
-_PATIENCE = {"_request_timeout": 30.0}
+_PATIENCE: dict[str, Any] = {"_request_timeout": 30.0}
 _NODE_TROUBLE = {"DeletionByTaintManager", "DeletionByPodGC"}
 """Reasons of a pod's condition DisruptionTarget that mean a lost node; the others make room for someone else."""
 
@@ -48,8 +45,8 @@ class KubernetesApi:
         self._namespace = namespace
         self._batch, self._core = client.BatchV1Api(), client.CoreV1Api()
 
-    def create_job(self, body: "client.V1Job") -> "client.V1Job":
-        """The job, made now or found there."""
+    def create_job(self, body: Any) -> Any:
+        """The V1Job, made now or found there."""
         try:
             return _ask(lambda: self._batch.create_namespaced_job(self._namespace, body, **_PATIENCE))
         except KubernetesError as error:
@@ -57,7 +54,7 @@ class KubernetesApi:
                 raise
         return _ask(lambda: self._batch.read_namespaced_job(body.metadata.name, self._namespace, **_PATIENCE))
 
-    def create_service(self, body: "client.V1Service") -> None:
+    def create_service(self, body: Any) -> None:
         """Make the service, unless it is there."""
         try:
             _ask(lambda: self._core.create_namespaced_service(self._namespace, body, **_PATIENCE))
@@ -65,8 +62,8 @@ class KubernetesApi:
             if error.status != _ALREADY_THERE:
                 raise
 
-    def jobs(self, selector: str) -> list["client.V1Job"]:
-        """Those with the labels."""
+    def jobs(self, selector: str) -> list[Any]:
+        """The V1Jobs with the labels."""
         listed = _ask(lambda: self._batch.list_namespaced_job(self._namespace, label_selector=selector, **_PATIENCE))
         return list(listed.items)
 
@@ -82,8 +79,8 @@ class KubernetesApi:
             if error.status != _NOT_THERE:
                 raise
 
-    def state(self, job: "client.V1Job") -> JobState:
-        """Where the job stands, as the API tells it."""
+    def state(self, job: Any) -> JobState:
+        """Where a V1Job stands, as the API tells it."""
         for condition in job.status.conditions or []:
             if condition.status != "True":
                 continue
@@ -93,7 +90,7 @@ class KubernetesApi:
                 return JobState.TIMEOUT if condition.reason == "DeadlineExceeded" else self._why_failed(job)
         return JobState.RUNNING if job.status.active and job.status.ready else JobState.PENDING
 
-    def _why_failed(self, job: "client.V1Job") -> JobState:
+    def _why_failed(self, job: Any) -> JobState:
         selector = f"{TOKEN_LABEL}={job.metadata.labels[TOKEN_LABEL]}"
         listed = _ask(lambda: self._core.list_namespaced_pod(self._namespace, label_selector=selector, **_PATIENCE))
         for pod in listed.items:

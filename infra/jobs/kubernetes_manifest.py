@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
@@ -89,8 +89,8 @@ def job_object(spec: JobSpec, attempt: Attempt, token: str, options: KubernetesO
     return client.V1Job(api_version="batch/v1", kind="Job", metadata=metadata, spec=job)
 
 
-def meeting_service(job: "client.V1Job") -> "client.V1Service":
-    """The headless service that gives the pods of ``job`` their names; it goes when the job goes."""
+def meeting_service(job: Any) -> "client.V1Service":
+    """The headless service that gives the pods of ``job`` (a V1Job as created) their names; it goes with the job."""
     from kubernetes import client
 
     name = job.metadata.name
