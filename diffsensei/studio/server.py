@@ -5,61 +5,60 @@ pointed at 127.0.0.1) nor requests that another site's page sends.
 """
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from diffsensei.studio.exchange import Drawer, draw, place
+from diffsensei.web_guard import POLICY, Guard, page_files, read_body, refusal
 
 HOST = "127.0.0.1"
 MAX_BODY_BYTES = 64 * 2**20
 PAGE = Path(__file__).with_name("page")
-_FILES = {"/": ("index.html", "text/html"), "/studio.css": ("studio.css", "text/css"),
-          "/studio.js": ("studio.js", "text/javascript")}  # fmt: skip
+_HINT = "scale the character images down"
+_FILES = {"/": (PAGE / "index.html", "text/html"), "/studio.css": (PAGE / "studio.css", "text/css"),
+          "/studio.js": (PAGE / "studio.js", "text/javascript")}  # fmt: skip
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": POLICY.format(images="img-src 'self' data: blob:"),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
 
 
-def build_app(drawer: Drawer) -> FastAPI:
+def build_app(drawer: Drawer) -> Starlette:
     """The application around ``drawer``, which draws one story at a time."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
-    @app.middleware("http")
-    async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        origin = request.headers.get("origin")
-        if origin is not None and origin != f"http://{request.headers.get('host')}":
-            response: Response = _refusal("requests from other sites are not answered", 403)
-        elif int(request.headers.get("content-length") or 0) > MAX_BODY_BYTES:
-            response = _refusal(f"expected at most {MAX_BODY_BYTES} bytes; scale the character images down", 413)
-        else:
-            response = await answer(request)
-        response.headers.update(_HEADERS)
-        return response
-
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
-    for path, (name, kind) in _FILES.items():
-        app.add_api_route(path, _file(PAGE / name, kind), methods=["GET"])
-
-    @app.post("/place")
     async def place_story(request: Request) -> Response:
         return await _answer(request, place)
 
-    @app.post("/draw")
     async def draw_story(request: Request) -> Response:
         return await _answer(request, lambda body: draw(body, drawer))
 
-    return app
+    routes = [
+        *page_files(_FILES),
+        Route("/place", place_story, methods=["POST"]),
+        Route("/draw", draw_story, methods=["POST"]),
+    ]
+    guard = Middleware(
+        Guard,
+        headers=_HEADERS,
+        is_own=lambda origin, host: origin == f"http://{host}",
+        max_body_bytes=MAX_BODY_BYTES,
+        hint=_HINT,
+    )
+    return Starlette(
+        routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"]), guard]
+    )
 
 
 def serve(drawer: Drawer, port: int, announce: Callable[[str], None]) -> None:
@@ -80,25 +79,12 @@ def serve(drawer: Drawer, port: int, announce: Callable[[str], None]) -> None:
             uvicorn.Server(uvicorn.Config(build_app(drawer), log_level="warning")).run(sockets=[listener])
 
 
-def _file(path: Path, kind: str) -> Callable[[], Awaitable[Response]]:
-    async def send() -> Response:
-        return Response(path.read_bytes(), media_type=kind)
-
-    return send
-
-
 async def _answer(request: Request, work: Callable[[bytes], object]) -> Response:
     """What ``work`` makes of the body, as JSON; a ValueError is an answer of one line."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            return _refusal(f"expected at most {MAX_BODY_BYTES} bytes; scale the character images down", 413)
+    body = await read_body(request, MAX_BODY_BYTES, _HINT)
+    if isinstance(body, Response):
+        return body
     try:
-        return JSONResponse(await run_in_threadpool(work, bytes(body)))
+        return JSONResponse(await run_in_threadpool(work, body))
     except ValueError as error:
-        return _refusal(" ".join(str(error).split()), 400)
-
-
-def _refusal(line: str, status: int) -> JSONResponse:
-    return JSONResponse({"error": line}, status_code=status)
+        return refusal(" ".join(str(error).split()), 400)

@@ -7,7 +7,7 @@ Invitations are personal; whoever has none sees nothing but an empty page. On th
 import asyncio
 import re
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,27 +15,30 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from diffsensei.data.download.addresses import is_loopback
 from diffsensei.study.admission import Admission, Limiter, server_secret
 from diffsensei.study.ledger import Ledger, open_ledger
 from diffsensei.study.packets import NAME, Packet, read_invitations, read_packets
 from diffsensei.study.votes import StoredVote, Vote, check_vote, parse_vote
+from diffsensei.web_guard import POLICY, Guard, page_files, read_body, refusal
 
 HOST = "127.0.0.1"
 MAX_BODY_BYTES = 16 * 1024
 COOKIE = "study"
 MONTH_S = 31 * 86_400
 PAGE = Path(__file__).with_name("page")
-FILES = {"/": ("study.html", "text/html"), "/study.css": ("study.css", "text/css"),
-         "/study.js": ("study.js", "text/javascript")}  # fmt: skip
+FILES = {"/": (PAGE / "study.html", "text/html"), "/study.css": (PAGE / "study.css", "text/css"),
+         "/study.js": (PAGE / "study.js", "text/javascript")}  # fmt: skip
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": POLICY.format(images="img-src 'self' data:"),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -97,7 +100,7 @@ class Counter:
             self._writing = {}
 
 
-def build_app(study: Path, ledger: Ledger, address: str, limits: Limits | None = None) -> FastAPI:
+def build_app(study: Path, ledger: Ledger, address: str, limits: Limits | None = None) -> Starlette:
     """The application for the prepared ``study``, reached at ``address`` (scheme and host, as browsers send it)."""
     limits = limits or Limits()
     packets = read_packets(study)
@@ -105,55 +108,35 @@ def build_app(study: Path, ledger: Ledger, address: str, limits: Limits | None =
     counter = Counter(ledger)
     images = {name: packet.images() for name, packet in packets.items()}
     wrong, busy = Limiter(*limits.wrong_tokens), Limiter(*limits.requests)
-    origins = {address.rstrip("/")}
+    own = address.rstrip("/")
     secure = address.startswith("https://")
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.middleware("http")
-    async def guard(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        origin = request.headers.get("origin")
-        length = request.headers.get("content-length") or "0"
-        if origin is not None and origin not in origins:
-            response: Response = _refusal("requests from other sites are not answered", 403)
-        elif not length.isdigit() or int(length) > MAX_BODY_BYTES:
-            response = _refusal(f"expected at most {MAX_BODY_BYTES} bytes", 413)
-        else:
-            response = await answer(request)
-        response.headers.update(_HEADERS)
-        return response
-
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[str(urlsplit(address).hostname)])
-    for path, (name, kind) in FILES.items():
-        app.add_api_route(path, _file(PAGE / name, kind), methods=["GET"])
 
     def admitted(request: Request) -> str | Response:
         """The packet of whoever asks, or why there is no answer."""
         packet = admission.packet_of(request.cookies.get(COOKIE))
         if packet is None or packet not in packets:
-            return _refusal("open your personal link first", 401)
+            return refusal("open your personal link first", 401)
         if not busy.spend(packet):
-            return _refusal("too many requests; wait a minute", 429)
+            return refusal("too many requests; wait a minute", 429)
         return packet
 
-    @app.post("/session")
     async def session(request: Request) -> Response:
         caller = request.client.host if request.client else ""
         if not wrong.allows(caller):
-            return _refusal("too many wrong links from here; wait a minute", 429)
-        body = await _body(request)
+            return refusal("too many wrong links from here; wait a minute", 429)
+        body = await read_body(request, MAX_BODY_BYTES)
         if isinstance(body, Response):
             return body
         packet = admission.admitted(body.decode("ascii", "replace").strip())
         if packet is None or packet not in packets:
             wrong.spend(caller)
-            return _refusal("this link is not valid; ask for yours", 403)
+            return refusal("this link is not valid; ask for yours", 403)
         response = Response(status_code=204)
         response.set_cookie(
             COOKIE, admission.cookie(packet), max_age=MONTH_S, httponly=True, samesite="strict", secure=secure
         )
         return response
 
-    @app.get("/packet")
     async def packet(request: Request) -> Response:
         name = admitted(request)
         if isinstance(name, Response):
@@ -167,27 +150,34 @@ def build_app(study: Path, ledger: Ledger, address: str, limits: Limits | None =
             }
         )
 
-    @app.get("/images/{image:path}")
-    async def image(request: Request, image: str) -> Response:
-        name = admitted(request)
+    async def picture(request: Request) -> Response:
+        name, image = admitted(request), request.path_params["image"]
         if isinstance(name, Response):
             return name
         if not re.fullmatch(NAME, image) or image not in images[name]:
-            return _refusal("no such image", 404)
+            return refusal("no such image", 404)
         path = study / "packets" / name / "images" / f"{image}.png"
         return Response(await run_in_threadpool(path.read_bytes), media_type="image/png")
 
-    @app.post("/votes")
     async def votes(request: Request) -> Response:
         name = admitted(request)
         if isinstance(name, Response):
             return name
         if not admission.is_form_token(name, request.headers.get("x-form-token", "")):
-            return _refusal("this page is out of date; load it again", 403)
-        body = await _body(request)
+            return refusal("this page is out of date; load it again", 403)
+        body = await read_body(request, MAX_BODY_BYTES)
         return body if isinstance(body, Response) else await _counted(counter, packets, name, body)
 
-    return app
+    routes = [
+        *page_files(FILES),
+        Route("/session", session, methods=["POST"]),
+        Route("/packet", packet),
+        Route("/images/{image:path}", picture),
+        Route("/votes", votes, methods=["POST"]),
+    ]
+    guard = Middleware(Guard, headers=_HEADERS, is_own=lambda origin, _: origin == own, max_body_bytes=MAX_BODY_BYTES)
+    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[str(urlsplit(address).hostname)])
+    return Starlette(routes=routes, middleware=[hosts, guard])
 
 
 async def _counted(counter: Counter, packets: Mapping[str, Packet], name: str, body: bytes) -> Response:
@@ -195,12 +185,12 @@ async def _counted(counter: Counter, packets: Mapping[str, Packet], name: str, b
         vote = parse_vote(body)
         check_vote(packets[name], vote)
     except ValueError as error:
-        return _refusal(str(error), 400)
+        return refusal(str(error), 400)
     try:
         if not await counter.keep(name, vote):
-            return _refusal("this set was answered before; an answer is final", 409)
+            return refusal("this set was answered before; an answer is final", 409)
     except OSError:
-        return _refusal("the answer could not be stored; it will be tried again", 503)
+        return refusal("the answer could not be stored; it will be tried again", 503)
     return JSONResponse({"stored": vote.trial})
 
 
@@ -238,23 +228,3 @@ def _listener(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), backlog=2048)
     except OSError as error:
         raise ValueError(f"{host} port {port} cannot be used ({error.strerror}); choose another with --port") from error
-
-
-def _file(path: Path, kind: str) -> Callable[[], Awaitable[Response]]:
-    async def send() -> Response:
-        return Response(path.read_bytes(), media_type=kind)
-
-    return send
-
-
-async def _body(request: Request) -> bytes | Response:
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            return _refusal(f"expected at most {MAX_BODY_BYTES} bytes", 413)
-    return bytes(body)
-
-
-def _refusal(line: str, status: int) -> JSONResponse:
-    return JSONResponse({"error": line}, status_code=status)

@@ -39,7 +39,7 @@ TIMES: dict[str, Callable[[], Iterable[str]]] = {
         f"Tokens of packed prompts that are no padding: {100 * packing.useful_share():.1f} % (97)"
     ],
     "imbalance": lambda: [imbalance.measured()],
-    "votes": lambda: [votes.measured()],
+    "votes": votes.measured,
 }
 LONG: dict[str, Callable[[], None]] = {
     "formats": formats.main,

@@ -1,20 +1,21 @@
-"""Many raters at once against a server of their own, in another process."""
+"""Many raters at once against a server of their own, in another process.
+
+They speak HTTP by hand: raters share the machine with the server, and a client library would take most of it.
+"""
 
 import asyncio
+import json
 import os
 import random
 import signal
-import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import httpx
+from typing import Any, NamedTuple
 
 from diffsensei.study.packets import read_tokens
 
@@ -61,40 +62,71 @@ async def vote_all(
     ``kill``: a process, and after how many seconds of voting it gets SIGKILL. Before each vote a rater thinks for up to
     ``thinking_s``.
     """
-    context = ssl.create_default_context()
-    async with AsyncExitStack() as stack:
-        tasks = []
-        for packet, token in read_tokens(study).items():
-            client = httpx.AsyncClient(base_url=address, timeout=60, verify=context)
-            await stack.enter_async_context(client)
-            tasks.append(asyncio.create_task(_rater(client, packet, token, crowd, thinking_s)))
-        if kill is not None:
-            process, after_s = kill
-            while not crowd.acknowledged and not all(task.done() for task in tasks):
-                await asyncio.sleep(0.002)
-            await asyncio.sleep(after_s)
-            process.send_signal(signal.SIGKILL)
-        await asyncio.gather(*tasks)
+    tasks = [
+        asyncio.create_task(_rater(address, packet, token, crowd, thinking_s))
+        for packet, token in read_tokens(study).items()
+    ]
+    if kill is not None:
+        process, after_s = kill
+        while not crowd.acknowledged and not all(task.done() for task in tasks):
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(after_s)
+        process.send_signal(signal.SIGKILL)
+    await asyncio.gather(*tasks)
 
 
-async def _rater(client: httpx.AsyncClient, packet: str, token: str, crowd: Crowd, thinking_s: float) -> None:
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class _Connection:
+    """One that stays open, with one request at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
+        lines = {"Host": "127.0.0.1", "Content-Length": str(len(body))} | dict(headers)
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        self._writer.write(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
+        status, *fields = (await self._reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+        got = {name.lower(): value for name, _, value in (line.partition(": ") for line in fields)}
+        content = await self._reader.readexactly(int(got.get("content-length", "0")))
+        return Answer(int(status.split()[1]), got, content)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+async def _rater(address: str, packet: str, token: str, crowd: Crowd, thinking_s: float) -> None:
+    host, _, port = address.removeprefix("http://").partition(":")
     try:
-        joined = await client.post("/session", content=token)
-        cookie = {"Cookie": joined.headers["set-cookie"].partition(";")[0]}
-        opened = (await client.get("/packet", headers=cookie)).json()
-        headers = cookie | {"X-Form-Token": opened["form_token"]}
-        for trial in opened["packet"]["trials"]:
-            if trial["trial"] in opened["answered"]:
-                continue
-            choices = {aspect["name"]: 0 for aspect in opened["packet"]["aspects"]}
-            vote = {"trial": trial["trial"], "choices": choices, "duration_ms": len(crowd.acknowledged)}
-            await asyncio.sleep(random.uniform(0, thinking_s))
-            began = time.perf_counter()
-            answer = await client.post("/votes", json=vote, headers=headers)
-            crowd.waits_s.append(time.perf_counter() - began)
-            if answer.status_code == 200:
-                crowd.acknowledged.append((packet, vote))
-            else:
-                crowd.refused.append(answer.text)
-    except httpx.TransportError:
+        connection = _Connection(*await asyncio.open_connection(host, int(port)))
+        try:
+            await _vote_on_all(connection, packet, token, crowd, thinking_s)
+        finally:
+            connection.close()
+    except (OSError, asyncio.IncompleteReadError):
         return
+
+
+async def _vote_on_all(connection: _Connection, packet: str, token: str, crowd: Crowd, thinking_s: float) -> None:
+    joined = await connection.ask("POST", "/session", {}, token.encode())
+    cookie = {"Cookie": joined.headers["set-cookie"].partition(";")[0]}
+    opened = json.loads((await connection.ask("GET", "/packet", cookie)).body)
+    headers = cookie | {"X-Form-Token": opened["form_token"]}
+    for trial in opened["packet"]["trials"]:
+        if trial["trial"] in opened["answered"]:
+            continue
+        choices = {aspect["name"]: 0 for aspect in opened["packet"]["aspects"]}
+        vote = {"trial": trial["trial"], "choices": choices, "duration_ms": len(crowd.acknowledged)}
+        await asyncio.sleep(random.uniform(0, thinking_s))
+        began = time.perf_counter()
+        answer = await connection.ask("POST", "/votes", headers, json.dumps(vote).encode())
+        crowd.waits_s.append(time.perf_counter() - began)
+        if answer.status == 200:
+            crowd.acknowledged.append((packet, vote))
+        else:
+            crowd.refused.append(answer.body.decode())
