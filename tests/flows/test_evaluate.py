@@ -27,7 +27,7 @@ from tests.evaluation.conftest import benchmark, generated, panel_set  # noqa: F
 from tests.release.conftest import bundle, stages  # noqa: F401  fixtures
 from tests.tasks.finished_stages import finish_stages
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("prefect_server")]
 
 OVERRIDES = ["sampling.steps=1", "evaluation.bootstrap_resamples=20", "runtime.num_threads=1"]
 UPSTREAM = ("annotations", "download", "validate", "panels")
