@@ -23,11 +23,13 @@ def plan_markdown(plan: Plan) -> str:
 
 
 def metric_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
-    """One row per method, one column per metric, from the ``summary.json`` of the score stage."""
+    """One row per method, one column per headline metric, from the ``summary.json`` of the score stage."""
+    columns = {metric["name"]: metric["label"] for metric in summary["metrics"] if metric["group"] == "headline"}
     rows: dict[str, dict[str, str]] = {}
     for cell in summary["results"]:
         row = rows.setdefault(cell["method"], {"method": cell["method"]})
-        row[cell["metric"]] = _figure(cell)
+        if cell["metric"] in columns:
+            row[columns[cell["metric"]]] = _figure(cell)
     return list(rows.values())
 
 

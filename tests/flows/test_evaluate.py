@@ -21,13 +21,13 @@ from infra.store import ObjectRef, Store
 from tasks.alarm import MetricsMoved
 from tasks.missing_cells import plan_evaluation
 from tasks.reevaluation import stored_evaluations
-from tasks.releases import CANDIDATE, RELEASED, move_reference
+from tasks.releases import APPROVED, CANDIDATE, move_reference
 from tasks.stages import pipeline_stages
 from tests.evaluation.conftest import benchmark, generated, panel_set  # noqa: F401  fixtures
 from tests.release.conftest import bundle, stages  # noqa: F401  fixtures
 from tests.tasks.finished_stages import finish_stages
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("prefect_server")]
 
 OVERRIDES = ["sampling.steps=1", "evaluation.bootstrap_resamples=20", "runtime.num_threads=1"]
 UPSTREAM = ("annotations", "download", "validate", "panels")
@@ -53,8 +53,9 @@ def _config(*more: str) -> ExperimentConfig:
 
 
 def _name(store: Store, folder: Path, channel: str) -> ObjectRef:
+    """Let a reference of the folder's name point at the bundle in it."""
     ref = store.publish_object(folder, "bundle")
-    move_reference(store, channel, _config().release.name, ref, "for a test")
+    move_reference(store, channel, folder.name, ref, "for a test")
     return ref
 
 
@@ -83,7 +84,7 @@ def _plan(store: Store, *more: str) -> list[str]:
 
 def test_only_missing_cells_are_drawn_and_scored(store: Store, bundle: Path, tmp_path: Path) -> None:  # noqa: F811
     assert _plan(store) == ["0 of 5 stages to run", "no checkpoint is known by a reference yet"]
-    first = _name(store, _rebuilt(bundle, tmp_path / "first", "0.1.0"), RELEASED)
+    first = _name(store, _rebuilt(bundle, tmp_path / "first", "0.1.0"), APPROVED)
     (_, planned) = _plan(store)
     assert planned.startswith(f"main, diffsensei-tiny 0.1.0 ({first.digest[:8]}): draw; score ")
     assert planned.endswith("metrics: all (never scored)")
@@ -91,7 +92,7 @@ def test_only_missing_cells_are_drawn_and_scored(store: Store, bundle: Path, tmp
     table = _evaluated()
     (row,) = table.rows
     assert (row.key, row.role) == (f"checkpoint-{first.digest}", "checkpoint")
-    assert (row.channels, row.notes) == (("released",), ())
+    assert (row.channels, row.notes) == (("approved",), ())
     assert len(table.cells) == len(table.columns) > 15
     figures = {cell.result.metric: cell.result.value for cell in table.cells}
     assert -1 < figures["dino_i"] < 1
@@ -112,12 +113,12 @@ def test_only_missing_cells_are_drawn_and_scored(store: Store, bundle: Path, tmp
         assert (same == cell) == (cell.result.metric != "dialog_f1")
 
     # A new checkpoint: its row alone. One that cannot be drawn is a row that says why.
-    second = _name(store, _rebuilt(bundle, tmp_path / "second", "0.2.0"), RELEASED)
+    second = _name(store, _rebuilt(bundle, tmp_path / "second", "0.2.0"), APPROVED)
     broken = _rebuilt(bundle, tmp_path / "broken", "0.3.0")
     (broken / "README.md").write_text("changed after it was packed")
     _name(store, broken, CANDIDATE)
     grown = _evaluated(iou)
-    assert [row.channels for row in grown.rows] == [(), ("released",), ("candidate",)]
+    assert [row.channels for row in grown.rows] == [("approved",), ("approved",), ("candidate",)]
     assert grown.rows[2].notes[0].startswith("stage draw_checkpoint: bundle ")
     assert "README.md has sha256" in grown.rows[2].notes[0]
     assert grown.cell(row.key, "fid") == table.cell(row.key, "fid")
@@ -129,7 +130,7 @@ def test_only_missing_cells_are_drawn_and_scored(store: Store, bundle: Path, tmp
 
     shown = CliRunner().invoke(app, ["evaluations"])
     assert shown.exit_code == 0
-    assert f"diffsensei-tiny 0.2.0 ({second.digest[:8]}), released" in shown.stdout
+    assert f"diffsensei-tiny 0.2.0 ({second.digest[:8]}), approved" in shown.stdout
     assert "README.md has sha256" in shown.stdout
     printed = CliRunner().invoke(app, ["evaluations", "tiny", "--json"]).stdout
     assert Evaluations.model_validate_json(printed).table("main") == grown

@@ -35,16 +35,19 @@ def test_plan_says_what_why_and_how_long() -> None:
     ]
 
 
-def test_metrics_show_value_interval_and_count_or_why_there_is_none() -> None:
+def test_headline_metrics_show_value_interval_and_count_or_why_there_is_none() -> None:
     cell = {"metric": "clip", "low": 0.25, "high": 0.35, "n_used": 40, "state": "computed"}
+    metrics = [("clip", "CLIP", "headline"), ("fid", "FID", "headline"), ("kid", "KID", "variant")]
     summary = {
+        "metrics": [{"name": name, "label": label, "group": group} for name, label, group in metrics],
         "results": [
             cell | {"method": "ours", "value": 0.3},
             cell | {"method": "ours", "metric": "fid", "value": 12.5, "low": None, "high": None},
+            cell | {"method": "ours", "metric": "kid", "value": 0.01},
             cell | {"method": "floor", "value": None, "state": "not computed: no panels"},
-        ]
+        ],
     }
     assert metric_rows(summary) == [
-        {"method": "ours", "clip": "0.3 [0.25, 0.35] (n=40)", "fid": "12.5 (n=40)"},
-        {"method": "floor", "clip": "not computed: no panels"},
+        {"method": "ours", "CLIP": "0.3 [0.25, 0.35] (n=40)", "FID": "12.5 (n=40)"},
+        {"method": "floor", "CLIP": "not computed: no panels"},
     ]

@@ -42,3 +42,17 @@ def test_what_is_named_now_and_what_was_ever_released(tmp_path: Path) -> None:
 
     shutil.rmtree(first.path.parent)
     assert [c.version for c in known_checkpoints(store)] == ["2.0.0", "3.0.0"]
+
+
+def test_a_bundle_that_cannot_be_read_stops_nobody(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "weights.txt").write_text("no manifest")
+    broken = store.publish_object(tmp_path / "broken", "bundle")
+    move_reference(store, CANDIDATE, "broken-one", broken, "a test")
+    whole = _bundle(store, tmp_path / "whole", "1.0.0")
+    move_reference(store, CANDIDATE, RELEASE.name, whole, "a test")
+    assert {(c.name, c.version) for c in known_checkpoints(store)} == {
+        ("broken-one", "unreadable"),
+        (RELEASE.name, "1.0.0"),
+    }
