@@ -357,7 +357,7 @@ def test_another_way_to_draw_trains_nothing(finished: Store, method: str) -> Non
     moved = {row.stage for row in _plan(finished, f"baselines.{method}.sampling.steps=7").work}
     drawn = {stage.name for stage in STAGES if stage.name.startswith(f"generate_{method}")}
     assert drawn
-    assert moved - {"score", "bundle", "verify", "provenance", "report"} == drawn
+    assert moved - {"score", "gate", "bundle", "verify", "provenance", "report"} == drawn
 
 
 @pytest.mark.parametrize(
