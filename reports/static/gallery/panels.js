@@ -60,7 +60,7 @@ const panelsView = (() => {
         el("span", { class: "small quiet" }, `${record.size[0]} × ${record.size[1]} px`)),
       el("p", { class: record.caption ? "g-caption" : "g-caption quiet" }, record.caption || "no caption"),
       el("div", { class: "g-body" },
-        el("div", { class: "g-versions" }, versions,
+        el("div", { class: versions.length === 2 ? "g-versions g-few" : "g-versions" }, versions,
           record.given && el("p", { class: "small quiet" },
             "Given to every method as it is; neither drawn nor scored.")),
         record.characters.length > 0 && el("div", { class: "g-references" },
