@@ -30,7 +30,7 @@ async def reconcile_runs(store: Store, server: str) -> list[str]:
     lines = []
     async with get_client() as client:
         for run_id, record in read_records(store).items():
-            if record.server == server:
+            if record.server and record.server == server:
                 run = await _known_run(client, run_id)
                 lines += await _reconcile_run(store, client, run_id, record, run)
     return lines
@@ -73,6 +73,8 @@ async def _reconcile_run(
 ) -> list[str]:
     followed = is_followed(store, run_id, record)
     state = run.state if run is not None else None
+    if run is None and followed:
+        return []
     if run is None or state is None or state.is_cancelled() or (state.is_cancelling() and not followed):
         asked = await asyncio.to_thread(_cancel_unshared, store, run_id, record)
         if state is not None and state.is_cancelling():

@@ -137,11 +137,19 @@ def test_a_job_that_a_living_run_waits_for_too_goes_on(store: Store, stage: Stag
     assert not attempt.cancel_path.exists()
 
 
+def test_a_living_run_that_the_server_does_not_know_is_left_alone(store: Store, stage: Stage) -> None:
+    attempt = _left_running(stage, store)
+    _recorded(store, stage, str(uuid.uuid4()), identify(os.getpid()))
+    assert _call(reconcile_runs(store, SERVER)) == []
+    assert not attempt.cancel_path.exists()
+
+
 def test_another_servers_runs_and_finished_ones_are_left_alone(store: Store, stage: Stage, dead: Identity) -> None:
     attempt = _left_running(stage, store)
     _recorded(store, stage, str(uuid.uuid4()), dead, server="")
     _recorded(store, stage, _call(_run_in(Completed())), dead)
     assert _call(reconcile_runs(store, SERVER)) == []
+    assert _call(reconcile_runs(store, "")) == [], "runs with a server of their own"
     assert not attempt.cancel_path.exists()
 
 

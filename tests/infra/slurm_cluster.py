@@ -1,4 +1,7 @@
-"""A private Slurm on this machine: own munged, slurmctld and two slurmd, with their files in one folder."""
+"""A private Slurm on this machine: own munged, slurmctld and two slurmd, with their files in one folder.
+
+To have one by hand: ``python tests/infra/slurm_cluster.py FOLDER`` prints what leads to it, and ends it with Ctrl-C.
+"""
 
 import os
 import shutil

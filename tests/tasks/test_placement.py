@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from diffsensei.config import load_preset
+from infra.jobs.kubernetes_manifest import KubernetesOptions
 from infra.stage import Stage, stage_key
 from tasks.placement import configured_backend, placed
 
@@ -34,3 +35,9 @@ def test_the_backend_is_the_configured_one(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "sbatch").touch(mode=0o755)
     backend = configured_backend(jobs)
     assert (backend.name, backend.poll_s, backend.options["account"]) == ("slurm", 3.0, "me")
+
+
+def test_every_setting_of_kubernetes_is_an_option_of_its_backend() -> None:
+    overrides = ["jobs.backend=kubernetes", "jobs.kubernetes.image=here", "jobs.kubernetes.store_claim=store"]
+    options = load_preset("tiny", overrides).jobs.kubernetes.model_dump(mode="json")
+    assert KubernetesOptions.model_validate(options).model_dump(mode="json") == options
