@@ -96,6 +96,13 @@ FLOWS: dict[str, FlowEntry] = {
             ("output", "methods", "pages", "studies"),
         ),
         FlowEntry(
+            "reconcile",
+            "flows.reconcile:reconcile",
+            (),
+            "end or take up again what crashed runs and workers left behind",
+            configured=False,
+        ),
+        FlowEntry(
             "foundations",
             "flows.foundations:foundations",
             (),

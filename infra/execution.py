@@ -210,7 +210,7 @@ class _Execution:
             token=uuid.uuid4().hex,
             backend=self._backend.name,
             options=self._backend.options,
-            job=job_spec(self._stage, path / "spec.json", self._env),
+            job=job_spec(self._stage, path / "spec.json", self._env, self._backend.home),
             labels=dict(self._labels),
             created=utc_now(),
         )

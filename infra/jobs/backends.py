@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from infra.jobs.kubernetes import KubernetesBackend
+from infra.jobs.kubernetes_manifest import KubernetesOptions
 from infra.jobs.local import LocalBackend
 from infra.jobs.slurm import SlurmBackend
 from infra.jobs.slurm_script import SlurmOptions
@@ -15,4 +17,6 @@ def build_backend(name: str, options: Mapping[str, Any]) -> Backend:
         return LocalBackend()
     if name == "slurm":
         return SlurmBackend(SlurmOptions.model_validate(options))
-    raise ValueError(f"unknown job backend {name!r}; known: local, slurm")
+    if name == "kubernetes":
+        return KubernetesBackend(KubernetesOptions.model_validate(options))
+    raise ValueError(f"unknown job backend {name!r}; known: local, slurm, kubernetes")

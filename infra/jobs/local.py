@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from infra.jobs.attempt import Attempt
 from infra.jobs.process import inherited_environment, processes_of, signal_all, this_host
 from infra.jobs.runner import ALREADY_STARTED
-from infra.jobs.spec import TOKEN_VARIABLE, JobRef, JobSpec, JobState, JobStatus, JobUsage, SubmitError
+from infra.jobs.spec import TOKEN_VARIABLE, Home, JobRef, JobSpec, JobState, JobStatus, JobUsage, SubmitError
 
 _START_S = 120.0
 """A runner that was started but has written no ``job.json`` for so long is taken for dead."""
@@ -22,6 +22,11 @@ class LocalBackend:
 
     name = "local"
     poll_s = 0.5
+
+    @property
+    def home(self) -> Home:
+        """This process's own."""
+        return Home.here()
 
     options: ClassVar[dict[str, Any]] = {}
 

@@ -5,12 +5,14 @@ command, passes a request to stop on to it, keeps the wall time, and writes ``ex
 attempt starts the command once: the second one finds the lock held or ``job.json`` there and goes away.
 
 With ``--stay`` it is itself the scheduler's job: it stays where it is, ends with the command's exit code, asks the
-command to save early enough for the scheduler's own time limit, and may start again when the scheduler does.
+command to save early enough for the scheduler's own time limit, and may start again when the scheduler does. With
+``--ask`` a command of the scheduler passes the request on, to processes that this one cannot reach.
 """
 
 import argparse
 import os
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -34,6 +36,7 @@ PREEMPTED_CODES = (143, 75, -signal.SIGTERM)
 NOTICE_S = 60.0
 """Schedulers give notice of the end of the wall time up to so much too early."""
 
+_ASKED_WITHIN_S = 30.0
 _TICK_S = 0.25
 _LEASE_EVERY_S = 5.0
 
@@ -42,6 +45,7 @@ def main(words: Sequence[str]) -> int:
     """Run the attempt; returns an exit code, and where it detaches itself twice: once the job has started, too."""
     parser = argparse.ArgumentParser(prog="infra.jobs.runner")
     parser.add_argument("--stay", action="store_true")
+    parser.add_argument("--ask", default="")
     parser.add_argument("attempt", type=Path)
     parser.add_argument("prefix", nargs=argparse.REMAINDER)
     given = parser.parse_args(words)
@@ -50,7 +54,7 @@ def main(words: Sequence[str]) -> int:
     if lock is None or not _is_due(attempt):
         return ALREADY_STARTED
     if given.stay:
-        code = Runner(attempt, attempt.intent().job.grace_s, given.prefix).run()
+        code = Runner(attempt, attempt.intent().job.grace_s, given.prefix, shlex.split(given.ask)).run()
         os.close(lock)
         return code if code >= 0 else 128 - code
     return _detached(attempt, lock)
@@ -90,13 +94,17 @@ class Runner:
     """Supervises the command of one attempt. Creating it declares the job started.
 
     ``early_s``: how long before the end of the wall time it asks the command to stop. ``prefix``: words before the
-    command, such as what starts it on every machine of the job.
+    command, such as what starts it on every machine of the job. ``ask``: a command that asks it to stop; without one
+    it is sent SIGTERM.
     """
 
-    def __init__(self, attempt: Attempt, early_s: float = 0.0, prefix: Sequence[str] = ()) -> None:
+    def __init__(
+        self, attempt: Attempt, early_s: float = 0.0, prefix: Sequence[str] = (), ask: Sequence[str] = ()
+    ) -> None:
         self._attempt = attempt
         self._intent = attempt.intent()
         self._prefix = prefix
+        self._ask_command = ask
         self._asked: JobState | None = None
         self._began = time.monotonic()
         self._stop_at = self._began + self._intent.job.walltime_s - early_s
@@ -156,7 +164,7 @@ class Runner:
                 self._ask(JobState.TIMEOUT)
             if self._asked and kill_at is None:
                 kill_at = now + job.grace_s
-                child.terminate()
+                self._pass_on(child)
             if kill_at is not None and now > kill_at:
                 signal_all(processes_of(self._intent.token), signal.SIGKILL)
             if now - leased > _LEASE_EVERY_S:
@@ -167,6 +175,15 @@ class Runner:
                 child.wait(_TICK_S)
         self._end_rest(kill_at or time.monotonic() + job.grace_s)
         return child.returncode
+
+    def _pass_on(self, child: "subprocess.Popen[bytes]") -> None:
+        if self._ask_command:
+            try:
+                subprocess.run(self._ask_command, check=True, stdin=subprocess.DEVNULL, timeout=_ASKED_WITHIN_S)
+                return
+            except (OSError, subprocess.SubprocessError) as error:
+                print(f"could not ask by {self._ask_command[0]}: {error}", flush=True)
+        child.terminate()
 
     def _end_rest(self, kill_at: float) -> None:
         """End what the command left behind: a launcher dies at once of a SIGTERM that its workers never saw."""

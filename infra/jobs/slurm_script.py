@@ -58,14 +58,17 @@ def job_script(spec: JobSpec, attempt: Attempt, token: str, options: SlurmOption
     lines += options.prologue
     lines += [f"export {TOKEN_VARIABLE}={token} {ID_VARIABLE}=$SLURM_JOB_ID"]
     lines += [f"export {RESTARTS_VARIABLE}=${{SLURM_RESTART_COUNT:-0}}"]
-    runner = [sys.executable, "-m", "infra.jobs.runner", "--stay", folder]
     if spec.nodes > 1:
         port = f"$(({_FIRST_PORT} + SLURM_JOB_ID % {_NUM_PORTS}))"
         lines += [f"export PET_RDZV_BACKEND=c10d PET_RDZV_ID={token} PET_RDZV_ENDPOINT=$(hostname):{port}"]
-        runner += ["srun", f"--nodes={spec.nodes}", f"--ntasks={spec.nodes}", "--ntasks-per-node=1"]
-        runner += [f"--cpus-per-task={_per_node(spec.cpus, spec)}", "--kill-on-bad-exit=1"]
-    # The runner takes the shell's place: it is what Slurm gives notice to.
-    lines += [f"exec {shlex.join(runner)}"]
+    runner = [sys.executable, "-m", "infra.jobs.runner", "--stay"]
+    # A step even on one node: when Slurm preempts a job, steps are given time to save, the batch script is not told.
+    step = ["srun", f"--nodes={spec.nodes}", f"--ntasks={spec.nodes}", "--ntasks-per-node=1", "--export=ALL"]
+    step += [f"--cpus-per-task={_per_node(spec.cpus, spec)}", "--kill-on-bad-exit=1", "--mpi=none"]
+    # srun itself ends its step by force when it is sent SIGTERM; Slurm's command reaches the work on every node.
+    ask = '--ask "scancel --signal=TERM $SLURM_JOB_ID"'
+    # The runner takes the shell's place: it is what Slurm gives notice to before the wall time is over.
+    lines += [f"exec {shlex.join(runner)} {ask} {shlex.join([folder, *step])}"]
     return "\n".join(lines) + "\n"
 
 

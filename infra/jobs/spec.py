@@ -1,8 +1,10 @@
 """What a job is, to whoever starts it and to whichever backend runs it."""
 
+import os
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -37,6 +39,18 @@ class JobSpec(_Value):
     walltime_s: float = 24 * 3600.0
     grace_s: float = 120.0
     """From the request to stop (SIGTERM: save a checkpoint) to SIGKILL."""
+
+
+class Home(_Value):
+    """Where the project is for the jobs of a backend."""
+
+    python: str
+    cwd: str
+
+    @classmethod
+    def here(cls) -> Self:
+        """As for this process: nodes see the same files."""
+        return cls(python=sys.executable, cwd=os.getcwd())
 
 
 class JobRef(_Value):
@@ -106,6 +120,10 @@ class Backend(Protocol):
     name: str
     poll_s: float
     """Longest sensible pause between polls."""
+
+    @property
+    def home(self) -> Home:
+        """The interpreter and the folder that its jobs start with."""
 
     @property
     def options(self) -> dict[str, Any]:

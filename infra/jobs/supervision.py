@@ -32,10 +32,24 @@ async def supervise(attempt: Attempt, backend: Backend, on_look: Callable[[], Aw
             break
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, backend.poll_s)
-    ended = attempt.exit()
-    if ended is None or ended.state not in (JobState.SUCCEEDED, status.state):
-        _record(attempt, ended, status)
+    _write_down(attempt, status)
     return _known(attempt.exit())
+
+
+def look_at(attempt: Attempt, backend: Backend) -> JobState | None:
+    """One look at an attempt that nobody supervises: its end is written down if it is over, and it is asked again to
+    end if it had been. The state, or None where no job was ever submitted. Raises BackendUnavailable."""
+    ref = backend.find(attempt, attempt.intent().token)
+    if ref is None:
+        if attempt.cancel_path.exists():
+            attempt.record_exit(JobState.CANCELLED, -1, utc_now(), 0.0, None)
+        return None
+    status = backend.poll([ref])[ref]
+    if status.state.is_over:
+        _write_down(attempt, status)
+    elif attempt.cancel_path.exists():
+        backend.cancel(ref)
+    return status.state
 
 
 async def _submitted(attempt: Attempt, backend: Backend) -> JobRef | None:
@@ -59,9 +73,12 @@ async def _submitted(attempt: Attempt, backend: Backend) -> JobRef | None:
             await asyncio.sleep(backend.poll_s)
 
 
-def _record(attempt: Attempt, ended: Exit | None, status: JobStatus) -> None:
-    """The backend's word: the runner was lost, or does not know why it was told to end. If someone had asked the job
-    to end, that is why."""
+def _write_down(attempt: Attempt, status: JobStatus) -> None:
+    """The backend's word where the runner left none, or does not know why it was told to end. If someone had asked the
+    job to end, that is why."""
+    ended = attempt.exit()
+    if ended is not None and ended.state in (JobState.SUCCEEDED, status.state):
+        return
     state = JobState.CANCELLED if attempt.cancel_path.exists() else status.state
     if ended is not None:
         attempt.record_exit(state, ended.code, ended.started, ended.wall_s, ended.max_rss_bytes)

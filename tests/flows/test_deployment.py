@@ -100,10 +100,11 @@ def test_deploy_all_bare_name_and_cancel(console: Console, tmp_path: Path) -> No
     studies = {"study-prepare", "study-import", "study-analyse", "study-simulate"}
     assert {item["name"] for item in deployed} == {
         *("full-pipeline", "ingest", "train", "baselines", "evaluate", "drift-check", "release", "ablations"),
-        *studies,
+        *("reconcile", *studies),
     }
     schedules = {item["name"]: [schedule["active"] for schedule in item["schedules"]] for item in deployed}
     assert schedules.pop("evaluate") == schedules.pop("drift-check") == [False]
+    assert schedules.pop("reconcile") == [True]
     assert all(item["tags"] for item in deployed)
     assert not any(schedules.values())
 
