@@ -21,6 +21,7 @@ from reports.ablations import ablation_view
 from reports.assets import AssetFolder
 from reports.data_quality import read_data_quality
 from reports.gallery import MAX_PANELS, NUM_COLOURS, extreme_lists, panel_cards, read_panels
+from reports.gate import gate_view
 from reports.orderings import find_orderings
 from reports.paper import TABLES
 from reports.provenance import read_provenance, repeat_command
@@ -114,6 +115,7 @@ def build_report(
     views: dict[str, dict[str, Any]] = {
         "index.html": {
             "summary": summary,
+            "gate": gate_view(others.get("gate")),
             "scope": {"title": title, "text": text},
             "table": table,
             "orderings": find_orderings(summary),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from infra.refs import Ref
+from infra.signing import check_signature
 from infra.store import Store
 from tasks.releases import (
     APPROVED,
@@ -38,8 +39,20 @@ def _shown(ref: Ref) -> str:
     return f"{ref.name}  generation {ref.generation}  {ref.digest[:12]}  {ref.moved[:19]}  {ref.reason}"
 
 
-def verify_release(store: Store, what: str, certification: Path | None, draw: bool) -> Iterator[str]:
-    """Check a published folder, or a version in the store, offline; with ``draw`` its sample is drawn again too.
+SIGNATURE = "certification/signature.json"
+"""Where a pushed release has its signature."""
+
+
+def verify_release(
+    store: Store,
+    what: str,
+    certification: Path | None = None,
+    *,
+    public_key: Path | None = None,
+    draw: bool = False,
+) -> Iterator[str]:
+    """Check a published folder, or a version in the store, offline: with ``public_key`` also who signed it, with
+    ``draw`` also that its sample is drawn the same again.
 
     Raises ValueError for the first thing that is wrong.
     """
@@ -50,6 +63,9 @@ def verify_release(store: Store, what: str, certification: Path | None, draw: bo
         bundle, found = Path(what), certification or Path(what) / CERTIFICATION
     else:
         bundle, found = version_folder(store, what)
+    if public_key is not None:
+        check_signature(bundle, bundle / SIGNATURE, public_key)
+        yield f"signature: by the owner of {public_key}"
     checked = recheck(bundle, found)
     certificate = checked.certificate
     yield f"{certificate.name} {certificate.version}: {checked.num_files} files are as the manifest says"
@@ -73,7 +89,9 @@ def draw_sample(bundle: Path) -> str:
     from tempfile import TemporaryDirectory
 
     from diffsensei.release.verify import verify_bundle
+    from tasks.drawing import hide_loading_bars
 
+    hide_loading_bars()
     with TemporaryDirectory() as folder:
         for name in ("workspace", "output"):
             (Path(folder) / name).mkdir()

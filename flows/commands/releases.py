@@ -22,6 +22,7 @@ def add_commands(app: typer.Typer) -> None:
 def verify(
     what: Annotated[str, typer.Argument(help="A version (see `release list`), or a published bundle's folder.")],
     certification: Annotated[Path | None, typer.Option(help="Folder of the certificate, if not in the bundle.")] = None,
+    public_key: Annotated[Path | None, typer.Option(help="PEM file: who must have signed a pushed folder.")] = None,
     draw: Annotated[bool, typer.Option("--draw", help="Draw the sample again, too: loads the model.")] = False,
 ) -> None:
     """Check again, offline: checksums, what the certificate is bound to, and every rule from the measurements.
@@ -31,7 +32,7 @@ def verify(
     from tasks.publication import open_store
     from tasks.releasing import verify_release
 
-    for line in verify_release(open_store(), what, certification, draw):
+    for line in verify_release(open_store(), what, certification, public_key=public_key, draw=draw):
         typer.echo(line)
 
 
@@ -66,6 +67,37 @@ def rollback(
     from tasks.releasing import roll_back_to
 
     typer.echo(roll_back_to(open_store(), channel, generation, name, reason))
+
+
+@releases.command("push", epilog="Example: diffsensei release push s3://bucket/manga   |   ... push hf:someone/manga")
+def push(
+    target: Annotated[str, typer.Argument(help="A folder, s3://bucket/prefix, or hf:owner/name.")],
+    name: Name = None,
+    version: Annotated[str | None, typer.Option(help="A released version; the released one by default.")] = None,
+    public: Annotated[bool, typer.Option("--public", help="On the hub: visible to all, if the push makes it.")] = False,
+    private_key: Annotated[Path | None, typer.Option(help="PEM file of an elliptic-curve key: sign it.")] = None,
+) -> None:
+    """Hand a release with its certificate to others. Credentials come from the environment or the hub's login."""
+    from tasks.handing_over import push_release
+    from tasks.publication import open_store
+
+    for line in push_release(open_store(), target, name, version, public=public, private_key=private_key):
+        typer.echo(line)
+
+
+@releases.command("pull", epilog="Example: diffsensei release pull s3://bucket/manga diffsensei-tiny 0.1.0 -o tiny")
+def pull(
+    source: Annotated[str, typer.Argument(help="A folder or s3://bucket/prefix that was pushed to.")],
+    name: Annotated[str, typer.Argument(help="The release's name.")],
+    version: Annotated[str, typer.Argument(help="Its version.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder.")],
+) -> None:
+    """Bring a pushed release here, check every file and its certificate."""
+    from tasks.handing_over import pull_release
+    from tasks.publication import open_store
+
+    for line in pull_release(open_store(), source, name, version, output):
+        typer.echo(line)
 
 
 def trace(page: Annotated[str, typer.Argument(help="A page's path, url, id, or the sha256 of its image.")]) -> None:

@@ -32,7 +32,7 @@ def reporting_stages(config: ExperimentConfig, names: Sequence[str]) -> list[Sta
     )
     report = Stage(
         name="report",
-        version=3,
+        version=4,
         entry="reports.site:build_report",
         config={"config": ""},
         # Where they lie changes nothing; what they hold is in the identity.

@@ -10,9 +10,12 @@ import pytest
 from diffsensei.config import ExperimentConfig, load_preset
 from diffsensei.config.gate import GateConfig
 from diffsensei.data.tombstones import record_tombstone
+from diffsensei.release import manifest
 from diffsensei.release.manifest import write_manifest
 from infra.manifest import GitState, Origin
 from infra.store import ObjectRef, Store
+from tasks import handing_over
+from tasks.handing_over import pull_release, push_release
 from tasks.releases import (
     APPROVED,
     CANDIDATE,
@@ -28,6 +31,7 @@ from tasks.releases import (
 )
 from tasks.releasing import list_releases, verify_release
 from tests.gate.conftest import gate, make_candidate, rule
+from tests.infra.signing_keys import new_keys
 
 NAME = load_preset("tiny").release.name
 PASSES = gate(rule())
@@ -184,7 +188,49 @@ def test_releases_are_listed_and_verified_by_version(store: Store, build: Build,
     _settle(store, build("one"))
     lines = list(list_releases(store))
     assert [line.split()[0] for line in lines] == ["candidate", "approved", "released", "version", "log"]
-    told = list(verify_release(store, f"{NAME}-0.1.0", None, draw=False))
+    told = list(verify_release(store, f"{NAME}-0.1.0"))
     assert told[-1] == "gate passed: 1 of 1 rules hold"
     with pytest.raises(ValueError, match=f"no version {NAME}-9.9.9 was released here; released: {NAME}-0.1.0"):
-        list(verify_release(store, f"{NAME}-9.9.9", None, draw=False))
+        list(verify_release(store, f"{NAME}-9.9.9"))
+
+
+def test_a_release_is_handed_over_with_its_certificate(store: Store, build: Build, tmp_path: Path) -> None:
+    target = str(tmp_path / "target")
+    with pytest.raises(ValueError, match="released has no names"):
+        list(push_release(store, target))
+    _settle(store, build("one"))
+    pushed = list(push_release(store, target))
+    assert pushed[0].startswith(f"pushed: {target}: {NAME} 0.1.0, 5 files")
+    elsewhere = Store(tmp_path / "elsewhere")
+    told = list(pull_release(elsewhere, target, NAME, "0.1.0", tmp_path / "back"))
+    assert told[-1] == "gate passed: 1 of 1 rules hold"
+    assert (tmp_path / "back" / "weights.safetensors").read_text() == "one"
+    (tmp_path / "back" / "weights.safetensors").write_text("eno")
+    with pytest.raises(ValueError, match="has sha256"):
+        list(verify_release(elsewhere, str(tmp_path / "back")))
+
+
+def test_a_release_can_be_signed(store: Store, build: Build, tmp_path: Path) -> None:
+    pytest.importorskip("model_signing.signing", reason="model-signing is not installed: signatures are not tested")
+    private, public = new_keys(tmp_path, "maker")
+    _, other = new_keys(tmp_path, "other")
+    _settle(store, build("one"))
+    target = str(tmp_path / "target")
+    for _ in range(2):  # a signature differs each time; the version is the same
+        assert next(iter(push_release(store, target, private_key=private))).startswith("pushed")
+    list(pull_release(store, target, NAME, "0.1.0", tmp_path / "back"))
+    told = list(verify_release(store, str(tmp_path / "back"), public_key=public))
+    assert told[0] == f"signature: by the owner of {public}"
+    with pytest.raises(ValueError, match=r"does not hold for other\.pub"):
+        list(verify_release(store, str(tmp_path / "back"), public_key=other))
+
+
+def test_the_certificate_lies_where_the_bundle_expects_it() -> None:
+    assert handing_over.CERTIFICATION == manifest.CERTIFICATION
+
+
+def test_what_was_only_approved_is_not_handed_over(store: Store, build: Build, tmp_path: Path) -> None:
+    _settle(store, build("one"))
+    _settle(store, build("two", gate(rule(), release="by_hand"), version="0.2.0"))
+    with pytest.raises(ValueError, match=rf"no {NAME} 0\.2\.0 was released here; released: {NAME}-0\.1\.0"):
+        list(push_release(store, str(tmp_path / "target"), version="0.2.0"))
