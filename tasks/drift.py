@@ -34,7 +34,8 @@ async def run_drift_check(config: ExperimentConfig, tolerance: float) -> ObjectR
     if report.redefined and not report.moved:
         reference = await _freeze(config, store)
         report = await _check(config, store, reference, tolerance)
-    stored = record_tables(config, store, [drift_table(report)], report.alarm or "drift check passed")
+    reason = report.alarm or "drift check passed"
+    stored = record_tables(config, store, lambda _: [drift_table(report)], reason)
     if report.moved:
         raise MetricsMoved(report.alarm)
     return stored

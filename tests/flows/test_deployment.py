@@ -134,6 +134,7 @@ move_reference(store, APPROVED, "m", bundle, "gate passed")
 """
 
 
+@pytest.mark.long
 def test_approving_a_checkpoint_starts_its_evaluation(console: Console, tmp_path: Path) -> None:
     console.run("--no-prompt", "deploy", "--name", "evaluate")
     (automation,) = httpx.post(f"{console.api}/automations/filter", json={}).json()
