@@ -296,6 +296,8 @@ def test_lists_follow_the_metric_and_lead_to_records(visit):
     assert max(low) <= min(high)
     moves = [abs(float(one.replace("\N{MINUS SIGN}", "-"))) for one in changed.locator("a > b").all_inner_texts()]
     assert moves == sorted(moves, reverse=True)
+    again = _settled(visit(tab.url.rpartition("/")[2]))
+    assert again.get_by_role("heading", name="Worst DINO-I").is_visible()
     rules = tab.locator(".g-rules").inner_text()
     assert "CLIP is under 0.141" in rules
     link = tab.locator("[data-tags] a").first

@@ -28,7 +28,8 @@ const dom = (() => {
   }
 
   function figure(value) {
-    return value.toFixed(Math.abs(value) < 10 ? 3 : 1).replace("-", "−");
+    const text = value.toFixed(Math.abs(value) < 10 ? 3 : 1);
+    return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
   }
 
   const recordAddress = (id) => `${root}panel.html#${encodeURIComponent(id)}`;

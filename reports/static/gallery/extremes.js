@@ -82,10 +82,25 @@ const extremesView = (() => {
     dom.options(form.elements.metric, data.metrics.map((metric, index) => [index, metric.label]));
     tagTable();
     if (!methods.length || !data.metrics.length) return;
-    form.elements.method.value = String(data.main);
-    form.elements.other.value = String(methods[Math.max(methods.length - 2, 0)][0]);
-    form.addEventListener("change", () => show(form));
+    const fields = { method: data.methods, other: data.methods, metric: data.metrics };
+    const usual = { method: data.main, other: methods[Math.max(methods.length - 2, 0)][0], metric: 0 };
+
+    function read() {
+      const given = new URLSearchParams(location.hash.slice(1));
+      for (const [name, known] of Object.entries(fields)) {
+        const place = known.findIndex((one) => one.name === given.get(name));
+        const offered = Array.from(form.elements[name].options, (option) => option.value).includes(String(place));
+        form.elements[name].value = String(offered ? place : usual[name]);
+      }
+    }
+
+    form.addEventListener("change", () => {
+      const chosen = Object.entries(fields).map(([name, known]) => [name, known[form.elements[name].value].name]);
+      location.replace(`#${new URLSearchParams(chosen)}`);
+    });
+    addEventListener("hashchange", () => { read(); show(form); });
     form.addEventListener("submit", (event) => event.preventDefault());
+    read();
     show(form);
   }
 

@@ -106,10 +106,8 @@ const panelsView = (() => {
         if (field.value && !field.disabled) fields.set(name, field.value);
       }
       location.replace(`#${fields}`);
-      zoomed.whole();
-      show();
     });
-    addEventListener("hashchange", () => { read(); show(); });
+    addEventListener("hashchange", () => { read(); zoomed.whole(); show(); });
     form.addEventListener("submit", (event) => event.preventDefault());
     read();
     show();
