@@ -23,17 +23,21 @@ def report_page(version: str) -> Path:
 
 def serve_site(port: int, say: Callable[[str], None]) -> None:
     """Serve the site to this machine only until Ctrl-C; ``port`` 0 takes a free one."""
-    handler = functools.partial(_Quiet, directory=str(built_site().folder))
-    try:
-        server = http.server.ThreadingHTTPServer((LOOPBACK, port), handler)
-    except OSError as error:
-        raise ValueError(f"port {port} cannot be used ({error.strerror}); name another with --port") from None
-    with server:
+    with open_server(port) as server:
         say(f"http://{LOOPBACK}:{server.server_address[1]}/ (Ctrl-C ends it)")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             say("ended")
+
+
+def open_server(port: int) -> http.server.ThreadingHTTPServer:
+    """The site's server, listening on loopback. Raises ValueError where the port is taken or there is no site."""
+    handler = functools.partial(_Quiet, directory=str(built_site().folder))
+    try:
+        return http.server.ThreadingHTTPServer((LOOPBACK, port), handler)
+    except OSError as error:
+        raise ValueError(f"port {port} cannot be used ({error.strerror}); name another with --port") from None
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -64,9 +68,10 @@ def _lines(diff: VersionDiff) -> Iterator[str]:
             interval = interval_text(row.low, row.high, signed=True)
             told = f"{row.verdict}: {row.reason}" if row.reason else row.verdict
             yield f"{row.metric_label:<16} {row.label:<28} {figure:>8}  {interval:<20}  {told}".rstrip()
-    same = len({(row.set_name, row.method) for row in diff.figures if row.verdict == "same"})
+    moved = {(row.set_name, row.method) for row in diff.figures if row.verdict not in ("same", "not comparable")}
+    same = len({(row.set_name, row.method) for row in diff.figures if row.verdict == "same"} - moved)
     if same:
-        yield f"{same} methods measured the very same"
+        yield f"{same} {'method' if same == 1 else 'methods'} measured the very same"
     yield f"{len(diff.settings)} fields of the configuration and {len(diff.stages)} results of stages differ"
 
 

@@ -53,6 +53,10 @@ def _invoke(*arguments: str) -> tuple[int, str, str]:
         (("data", "quarantine"), "nothing is validated under this configuration yet"),
         (("data", "docs", "-o", "docs"), "nothing is validated under this configuration yet"),
         (("report",), "diffsensei run full-pipeline"),
+        (("report", "open"), "diffsensei run full-pipeline"),
+        (("report", "serve", "--port", "0"), "diffsensei run full-pipeline"),
+        (("report", "diff", "3f2a", "latest"), "diffsensei run full-pipeline"),
+        (("report", "export", "--format", "xls"), "unknown format 'xls'; known: latex, markdown, csv, json"),
         (("data", "preview", "--set", 'data.source={"kind": "mangazero", "annotations": "a.json"}'), "synthetic"),
     ],
 )

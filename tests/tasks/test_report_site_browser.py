@@ -77,6 +77,7 @@ def visit(browser: Any, site: Path) -> Iterator[Callable[..., Any]]:
 
     def open_tab(address: str, width: int = 1280, **options: object) -> Any:
         tab = browser.new_page(viewport={"width": width, "height": 900}, **options)
+        tab.set_default_timeout(90_000)  # of a machine with much else to do
         tabs.append(tab)
         tab.on("console", lambda said: troubles.append(said.text) if said.type in ("error", "warning") else None)
         tab.on("pageerror", lambda error: troubles.append(str(error)))
