@@ -42,7 +42,7 @@ FLOWS: dict[str, FlowEntry] = {
             "every compared method, trained, drawn and scored",
         ),
         FlowEntry("evaluate", "flows.evaluate:evaluate", ("score",), "freeze the benchmark, generate and score"),
-        FlowEntry("release", "flows.release:release", ("report",), "bundle, verify, report and move the references"),
+        FlowEntry("release", "flows.release:release", ("report",), "bundle, verify, test at the gate, report, release"),
         FlowEntry(
             "ablations",
             "flows.ablations:ablations",

@@ -9,6 +9,7 @@ from flows.commands.annotation import annotating
 from flows.commands.data import data
 from flows.commands.imports import imports
 from flows.commands.options import OneLineErrors
+from flows.commands.stores import stores
 from flows.commands.study import studies
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.add_typer(imports, name="import")
 app.add_typer(drawing.story_files, name="story")
 app.add_typer(studies, name="study")
 app.add_typer(releases.releases, name="release")
+app.add_typer(stores, name="store")
 
 
 @app.callback()

@@ -71,8 +71,6 @@ def _publish(store: Store, result: ObjectRef, name: str) -> Path:
 
 def _point(link: Path, place: Path) -> None:
     """Let ``link`` lead to its neighbour ``place``: readers find the old folder or the new one, at any moment."""
-    if link.is_dir() and not link.is_symlink():
-        raise ValueError(f"{link} is a folder, as older versions made it; remove it, and it will be a link")
     staging = link.with_name(f".{link.name}.{uuid.uuid4().hex}")
     os.symlink(place.name, staging, target_is_directory=True)
     try:
