@@ -57,7 +57,7 @@ FLOWS: dict[str, FlowEntry] = {
             "score frozen drawings again; fail where a metric moved",
             ("tolerance",),
         ),
-        FlowEntry("release", "flows.release:release", ("report",), "bundle, verify, report and move the references"),
+        FlowEntry("release", "flows.release:release", ("report",), "bundle, verify, test at the gate, report, release"),
         FlowEntry(
             "ablations",
             "flows.ablations:ablations",

@@ -10,6 +10,7 @@ from flows.commands.data import data
 from flows.commands.imports import imports
 from flows.commands.options import OneLineErrors
 from flows.commands.report import reporting
+from flows.commands.stores import stores
 from flows.commands.study import studies
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app.add_typer(drawing.story_files, name="story")
 app.add_typer(studies, name="study")
 app.add_typer(reporting, name="report")
 app.add_typer(releases.releases, name="release")
+app.add_typer(stores, name="store")
 
 
 @app.callback()

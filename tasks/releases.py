@@ -12,7 +12,7 @@ from diffsensei.config import ExperimentConfig
 from diffsensei.config.schema import ReleaseConfig
 from infra.lineage import Lineage
 from infra.refs import Ref
-from infra.store import ObjectRef, Store
+from infra.store import ObjectDamaged, ObjectMissing, ObjectRef, Store
 from tasks.events import announce_checkpoint
 from tasks.tombstones import buried_under
 
@@ -190,14 +190,16 @@ def previous_scores(store: Store, release: ReleaseConfig) -> ObjectRef | None:
     """
     for move in reversed(store.refs.log(RELEASED, release.name)):
         bundle = store.object(move.kind, move.digest)
-        if bundle_version(store, bundle) == release.version:
-            continue
-        score = store.object("score", store.manifest(bundle).inputs["score"])
-        if not (score.path / "items.parquet").is_file():
+        try:
+            if bundle_version(store, bundle) == release.version:
+                continue
+            score = store.object("score", store.manifest(bundle).inputs["score"])
+            store.manifest(score)
+        except (ObjectMissing, ObjectDamaged) as error:
             raise ValueError(
-                f"the scores of the previous release {move.digest[:12]} are not in {store.base}; restore them or "
-                "drop the gate's rules against the previous release"
-            )
+                f"the previous release {move.digest[:12]} and its scores are needed to test this one: {error}; restore "
+                "them, or choose another release.name to begin anew"
+            ) from None
         return score
     return None
 

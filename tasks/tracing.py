@@ -79,10 +79,14 @@ def trace_page(store: Store, asked: str) -> Trace:
             if not panel_set.kind.endswith(PANELS):
                 used |= lineage.downstream([panel_set])  # data quality in a report, provenance
                 continue
-            used.add(panel_set)
             trained, held_out = (_num_panels(panel_set.path / half, ids) for half in ("train", "eval"))
+            if not trained + held_out:
+                continue  # other pages, compared with these
+            used.add(panel_set)
             panels[panel_set] = (trained, held_out)
             for user in lineage.users(panel_set):
+                if user.kind.endswith(PANELS):
+                    continue  # reads which pages are trained on, and no panel
                 reads = held_out if BENCHMARK in user.kind else trained
                 if reads:
                     used |= lineage.downstream([user])

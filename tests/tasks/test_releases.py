@@ -151,6 +151,18 @@ def test_a_release_must_keep_what_the_last_one_had(store: Store, build: Build) -
     assert "against the previous release" in settled.lines[0]
 
 
+def test_a_previous_release_that_is_gone_is_said(store: Store, build: Build) -> None:
+    built = build("one")
+    _settle(store, built)
+    assert previous_scores(store, built[0].release) is None
+    later = built[0].release.replaced(version="0.2.0")
+    score = previous_scores(store, later)
+    assert score is not None
+    shutil.rmtree(score.path.parent)
+    with pytest.raises(ValueError, match="its scores are needed to test this one"):
+        previous_scores(store, later)
+
+
 def test_rolling_back_is_a_move_like_any_other_and_no_run_undoes_it(store: Store, build: Build) -> None:
     first, second = build("one"), build("two", version="0.2.0")
     _settle(store, first)

@@ -99,6 +99,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     world.publish("panels", panels, "validate")
     for kind, mark, *inputs in (
         ("benchmark", "panels.jsonl", "panels"),
+        ("evaluation_panels", "split.json", "validate", "panels"),  # other pages, held against these
+        ("evaluation_benchmark", "panels.jsonl", "evaluation_panels"),
         ("stage1", "training.json", "panels"),
         ("generate_diffsensei", "generation.json", "benchmark", "stage1"),
         ("score", "summary.json", "benchmark", "generate_diffsensei"),
