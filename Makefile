@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-long test-fast bench check format clean
+.PHONY: help install demo test test-long test-fast bench bench-gpu check format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ test-fast: install  ## the tests that take seconds
 
 bench: install  ## how much faster than the plain way: one table of ratios
 	@$(BIN)/python -m tests.benchmarks
+
+bench-gpu: install  ## how near one GPU's limit training and drawing come, at the paper's sizes
+	@$(BIN)/python -m tests.benchmarks.gpu
 
 check: install  ## style, types, direction of imports
 	$(BIN)/ruff check .

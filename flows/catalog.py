@@ -57,7 +57,7 @@ FLOWS: dict[str, FlowEntry] = {
             "score frozen drawings again; fail where a metric moved",
             ("tolerance",),
         ),
-        FlowEntry("release", "flows.release:release", ("report",), "bundle, verify, report and move the references"),
+        FlowEntry("release", "flows.release:release", ("report",), "bundle, verify, test at the gate, report, release"),
         FlowEntry(
             "ablations",
             "flows.ablations:ablations",
@@ -94,6 +94,13 @@ FLOWS: dict[str, FlowEntry] = {
             (),
             "what a study of this size can tell apart",
             ("output", "methods", "pages", "studies"),
+        ),
+        FlowEntry(
+            "reconcile",
+            "flows.reconcile:reconcile",
+            (),
+            "end or take up again what crashed runs and workers left behind",
+            configured=False,
         ),
         FlowEntry(
             "foundations",

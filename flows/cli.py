@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import drawing, pipeline
+from flows.commands import drawing, pipeline, profiling, releases
 from flows.commands.annotation import annotating
 from flows.commands.data import data
-from flows.commands.features import features
 from flows.commands.imports import imports
 from flows.commands.options import OneLineErrors
+from flows.commands.report import reporting
+from flows.commands.stores import stores
 from flows.commands.study import studies
 
 app = typer.Typer(
@@ -23,12 +24,16 @@ app = typer.Typer(
 )
 pipeline.add_commands(app)
 drawing.add_commands(app)
+profiling.add_commands(app)
+releases.add_commands(app)
 data.registered_commands += annotating.registered_commands
 app.add_typer(data, name="data")
 app.add_typer(imports, name="import")
 app.add_typer(drawing.story_files, name="story")
 app.add_typer(studies, name="study")
-app.add_typer(features, name="features")
+app.add_typer(reporting, name="report")
+app.add_typer(releases.releases, name="release")
+app.add_typer(stores, name="store")
 
 
 @app.callback()

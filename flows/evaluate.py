@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from prefect import flow
 
 from diffsensei.config import load_preset
-from tasks.artifacts import show_metrics
 from tasks.cancellation import cancel_jobs_of_run
 from tasks.evaluation_tables import show_evaluations
+from tasks.outcome import show_scores
 from tasks.reevaluation import run_evaluation
 
 
@@ -22,7 +22,6 @@ async def evaluate(preset: str = "tiny", overrides: Sequence[str] = (), checkpoi
     ``all`` does both.
     """
     evaluated = await run_evaluation(load_preset(preset, overrides), checkpoints)
-    if "score" in evaluated.run.results:
-        await show_metrics(evaluated.run.results["score"].object.path)
+    await show_scores(evaluated.run)
     await show_evaluations(evaluated.evaluations)
     return str(evaluated.tables.path)

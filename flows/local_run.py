@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.catalog import FlowEntry
+from infra.orphans import end_orphans, mark_children
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -30,6 +31,8 @@ def prepare_prefect(store: Path) -> None:
     wanted = dict(QUIET)
     if "PREFECT_API_URL" not in os.environ:
         wanted |= OWN_SERVER
+        end_orphans("uvicorn")  # the server of a command that was killed
+        mark_children()
         if "PREFECT_HOME" not in os.environ:
             home = store.resolve() / "prefect"
             home.mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder only, and then retries for minutes

@@ -13,11 +13,14 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from infra.files import read_json, try_lock
 from infra.jobs.attempt import Attempt, Call, Exit, Intent
-from infra.jobs.spec import Backend, JobRef, JobState
+from infra.jobs.backends import build_backend
+from infra.jobs.local import LocalBackend
+from infra.jobs.spec import Backend, BackendUnavailable, JobRef, JobState
+from infra.jobs.supervision import supervise, unbroken
 from infra.launch import job_spec
 from infra.manifest import JobRecord, Origin, StageRecord, utc_now
 from infra.outcome import StageResult, failed_stage
@@ -28,7 +31,6 @@ from infra.store import ObjectDamaged, ObjectMissing, ObjectRef, Store
 OnProgress = Callable[[dict[str, Any]], Awaitable[None] | None]
 """Called with the content of the stage's ``progress.json`` whenever it changes."""
 
-_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
@@ -42,7 +44,6 @@ async def execute(
     *,
     labels: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
-    max_attempts: int = 5,
 ) -> StageResult:
     """The result of ``stage``: reused, waited for, or made.
 
@@ -52,11 +53,12 @@ async def execute(
         on_progress: told of progress, whoever's job it is; what it raises is logged, not raised.
         labels: written into the intent, for `cancel_jobs`.
         env: environment variables for the job, beyond the inherited ones.
-        max_attempts: jobs this call may start before preemption, time-out or loss ends it.
 
-    Cancelling the coroutine leaves the job running; the next call adopts it. Raises StageError; SubmitError when the
-    backend would not take the job; ValueError when ``inputs`` are not the declared ones.
+    Cancelling the coroutine leaves the job running; the next call adopts it, on whichever backend it is. A backend that
+    does not answer is waited for. Raises StageError; ValueError when ``inputs`` are not the declared ones.
     """
+    if stage.resources.here and backend.name != LocalBackend.name:
+        backend = LocalBackend()
     work = _Execution(stage, values, inputs, store, backend, on_progress, labels or {}, env or {})
     found = await asyncio.to_thread(work.finished)
     if found is not None:
@@ -65,11 +67,14 @@ async def execute(
         found = await asyncio.to_thread(work.finished)
         if found is not None:
             return work.result(found, Action.ADOPT if waited else Action.REUSE)
-        return await work.carry_out(max_attempts)
+        return await work.carry_out()
 
 
-def cancel_jobs(store: Store, backend: Backend, labels: Mapping[str, str]) -> list[JobRef]:
-    """Ask every unfinished job of ``backend`` whose intent carries all of ``labels`` to end; returns those asked."""
+def cancel_jobs(store: Store, labels: Mapping[str, str]) -> list[JobRef]:
+    """Ask every unfinished job whose intent carries all of ``labels`` to end; returns those asked.
+
+    A job that its backend cannot be asked about now finds the request in its attempt's folder.
+    """
     asked = []
     for folder in store.stage_folders():
         attempts = folder.attempts()
@@ -77,10 +82,15 @@ def cancel_jobs(store: Store, backend: Backend, labels: Mapping[str, str]) -> li
             continue
         attempt = attempts[-1]
         intent = attempt.intent()
-        if intent.backend != backend.name or not labels.items() <= intent.labels.items():
+        if not labels.items() <= intent.labels.items():
             continue
-        attempt.cancel_path.touch()  # seen by a job that is only about to start, too
-        ref = backend.find(attempt, intent.token)
+        attempt.request_cancel()  # seen by a job that is only about to start, too
+        backend = build_backend(intent.backend, intent.options)
+        try:
+            ref = backend.find(attempt, intent.token)
+        except BackendUnavailable as trouble:
+            _log.warning("%s: asked to end through its folder alone, because %s", folder.name, trouble)
+            continue
         if ref is not None:
             backend.cancel(ref)
             asked.append(ref)
@@ -142,8 +152,9 @@ class _Execution:
         finally:
             os.close(lock)
 
-    async def carry_out(self, max_attempts: int) -> StageResult:
+    async def carry_out(self) -> StageResult:
         """See attempts through until one gives the result."""
+        limits = self._stage.resources
         action: Action | None = None
         started = 0
         while True:
@@ -154,13 +165,18 @@ class _Execution:
                 started += 1
                 action = action or (Action.RUN if first else Action.RESUME)
             action = action or Action.ADOPT
-            ended = await self._follow(attempt)
+            ended = await supervise(attempt, self._backend_of(attempt), self._forward_progress)
             if ended.state is JobState.SUCCEEDED:
-                done = await _unbroken(self._publish, attempt, ended)
+                done = await unbroken(self._publish, attempt, ended)
                 return self.result(done, action)
-            if not ended.state.may_resume or started >= max_attempts:
+            spent = limits.max_total_s is not None and self._wall_s() >= limits.max_total_s
+            if not ended.state.may_resume or started >= limits.max_attempts or spent:
                 raise failed_stage(self._stage.name, attempt, ended)
             _log.warning("%s: attempt %d ended %s, going on", self._stage.name, attempt.number, ended.state.value)
+
+    def _wall_s(self) -> float:
+        """Seconds that all jobs of the stage ran since it was last done."""
+        return round(sum(usage.wall_s for one in self._fresh_attempts() if (usage := one.usage())), 3)
 
     def _open_attempt(self) -> Attempt | None:
         """The last attempt if it still may give the result."""
@@ -193,45 +209,17 @@ class _Execution:
         intent = Intent(
             token=uuid.uuid4().hex,
             backend=self._backend.name,
-            job=job_spec(self._stage, path / "spec.json", self._env),
+            options=self._backend.options,
+            job=job_spec(self._stage, path / "spec.json", self._env, self._backend.home),
             labels=dict(self._labels),
             created=utc_now(),
         )
         return Attempt.create(path, intent, call)
 
-    async def _follow(self, attempt: Attempt) -> Exit:
-        """Submit the attempt if need be, and wait for its end."""
-        ended = attempt.exit()
-        if ended is not None:
-            return ended
-        ref = await _unbroken(self._submitted, attempt)
-        pause = min(0.05, self._backend.poll_s)
-        while True:
-            status = (await asyncio.to_thread(self._backend.poll, [ref]))[ref]
-            await self._forward_progress()
-            if status.state.is_over:
-                break
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, self._backend.poll_s)
-        ended = attempt.exit()
-        if ended is None:  # the runner itself was lost; the backend's word stands, unless someone had cancelled
-            running = attempt.running()
-            state = JobState.CANCELLED if attempt.cancel_path.exists() else status.state
-            code = -1 if status.code is None else status.code
-            attempt.record_exit(state, code, running.started if running else utc_now(), attempt.lived_s(), None)
-            ended = attempt.exit()
-        assert ended is not None
-        return ended
-
-    def _submitted(self, attempt: Attempt) -> JobRef:
+    def _backend_of(self, attempt: Attempt) -> Backend:
+        """The backend that has the job: an earlier run may have been configured otherwise."""
         intent = attempt.intent()
-        if intent.backend != self._backend.name:
-            raise ValueError(
-                f"stage {self._stage.name} has a job on backend {intent.backend!r}, this run uses "
-                f"{self._backend.name!r}; wait for that job or cancel it"
-            )
-        found = self._backend.find(attempt, intent.token)
-        return found or self._backend.submit(intent.job, attempt, intent.token)
+        return self._backend if intent.backend == self._backend.name else build_backend(intent.backend, intent.options)
 
     async def _forward_progress(self) -> None:
         """Best effort: neither a file caught half-written nor a listener in trouble may end the work."""
@@ -254,11 +242,14 @@ class _Execution:
     def _publish(self, attempt: Attempt, ended: Exit) -> Done:
         running, seen = attempt.running(), attempt.surroundings()
         assert running is not None
+        fresh = self._fresh_attempts()
         job = JobRecord(
             backend=running.ref.backend,
             id=running.ref.id,
+            chain=tuple(past.ref.id for one in fresh if (past := one.running())),
             started=ended.started,
             wall_s=ended.wall_s,
+            gpu_s=round(sum(usage.gpu_s for one in fresh if (usage := one.usage())), 3),
             exit=ended.code,
             max_rss_bytes=ended.max_rss_bytes,
         )
@@ -267,26 +258,15 @@ class _Execution:
         if seen is not None:
             origin = origin.model_copy(update={"env": seen.env, "git": seen.git})
         ref = self._store.publish_object(attempt.output, self._stage.name, origin, move=True)
-        walls = [past.wall_s for one in self._fresh_attempts() if (past := one.exit())]
         done = Done(
             key=self._key,
             kind=ref.kind,
             digest=ref.digest,
             ingredients=ingredients(self._stage, self._values, self._digests),
             attempts=attempt.number,
-            wall_s=round(sum(walls), 3),
+            wall_s=self._wall_s(),
             finished=utc_now(),
         )
         self._folder.record_done(done)
         self._folder.clean()
         return done
-
-
-async def _unbroken(function: Callable[..., _T], *arguments: Any) -> _T:
-    """Call in a thread and, if cancelled meanwhile, let it end first: it must not outlive the claim."""
-    call = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
-    try:
-        return await asyncio.shield(call)
-    except asyncio.CancelledError:
-        await asyncio.wait([call])
-        raise

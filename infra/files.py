@@ -69,12 +69,15 @@ def try_lock(path: Path) -> int | None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the exclusive lock on ``path``, waiting for it."""
+def locked(path: Path) -> Iterator[int]:
+    """Hold the exclusive lock on ``path``, waiting for it.
+
+    The value is its descriptor: a child process that inherits it holds the lock, too, for as long as it lives.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -51,9 +51,13 @@ class JobRecord(_Record):
 
     backend: str
     id: str
+    chain: tuple[str, ...] = ()
+    """The jobs of all attempts, this one last."""
     started: str
     """ISO 8601, UTC."""
     wall_s: float
+    gpu_s: float = 0.0
+    """GPU-seconds of the whole chain: wall time times the GPUs that were allotted."""
     exit: int
     max_rss_bytes: int | None = None
 

@@ -134,6 +134,9 @@ def _row(stage: Stage, values: Mapping[str, Json], known: Mapping[str, str], sto
     reasons = changes or ["never ran"]
     if attempt is None:
         return row(Action.RUN, reasons)
+    waiting = attempt.submitted() if attempt.is_waiting() else None
+    if waiting is not None:
+        return row(Action.ADOPT, [f"attempt {attempt.number} waits as {waiting.backend} job {waiting.id}", *reasons])
     if attempt.is_live():
         return row(Action.ADOPT, [f"attempt {attempt.number} is running", *reasons])
     return row(Action.RESUME, [_stopped(attempt), *reasons])

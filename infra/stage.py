@@ -42,6 +42,16 @@ class Resources:
     dask_slurm: SlurmWorkers | None = None
     """Where that cluster's workers run: as jobs of Slurm; None: on the stage's own machine."""
     walltime_s: float = 24 * 3600.0
+    grace_s: float = 120.0
+    """From the request to stop to the kill."""
+    max_attempts: int = 5
+    """Jobs that one call may start before preemption, time-out or loss ends it."""
+    max_total_s: float | None = None
+    """Wall seconds that all jobs of the stage may take together; None: no limit."""
+    nodes: int = 1
+    """Machines that the processes are spread over evenly; all amounts are of the whole job."""
+    here: bool = False
+    """Runs on the caller's machine, whatever the backend of the others."""
     num_processes: int = 1
     """Processes that ``launcher="accelerate"`` starts."""
     exclusive: bool = False

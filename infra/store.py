@@ -12,6 +12,7 @@ All of it is on one filesystem (POSIX). Any number of processes may publish at o
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -127,6 +128,13 @@ class Store:
         if stamps != seen:
             self._stamp(ref, seen)
         return manifest
+
+    def objects(self) -> Iterator[tuple[ObjectRef, Manifest]]:
+        """Every stored object with a readable manifest, sorted by kind and digest; bytes are not looked at."""
+        for path in sorted((self.base / "objects").glob("*/??/*/manifest.json")):
+            ref = self.object(path.parents[2].name, path.parent.name)
+            with suppress(ObjectMissing, ObjectDamaged):  # removed or damaged meanwhile
+                yield ref, self.manifest(ref)
 
     # ------------------------------------------------------------ stages
 

@@ -47,6 +47,40 @@ class Dot:
     """Oracle and floor are drawn hollow."""
 
 
+@dataclass(frozen=True)
+class TrendPoint:
+    """A figure of one version. ``joined``: it may be compared with the one before, so a line leads to it."""
+
+    label: str
+    value: float
+    low: float | None
+    high: float | None
+    joined: bool
+    stale: bool
+    """Drawn hollow."""
+
+
+def trend_chart(points: Sequence[TrendPoint], *, name: str, title: str) -> Markup:
+    """Figures with their intervals from left (oldest) to right."""
+    figure, axes = _new(width=4.3, height=1.9)
+    colour = SERIES[1]
+    for place, point in enumerate(points):
+        if place and point.joined:
+            axes.plot([place - 1, place], [points[place - 1].value, point.value], color=colour, linewidth=1.6)
+        if point.low is not None and point.high is not None:
+            axes.plot([place, place], [point.low, point.high], color=colour, linewidth=2, alpha=0.45)
+        face = "none" if point.stale else colour
+        axes.plot([place], [point.value], "o", color=colour, markerfacecolor=face, markersize=5, markeredgewidth=1.5)
+    step = max(len(points) // 6, 1)
+    shown = range(len(points) - 1, -1, -step)
+    axes.set_xticks(list(shown), [_plain(points[place].label) for place in shown])
+    axes.set_xlim(-0.5, len(points) - 0.5)
+    axes.margins(y=0.15)
+    axes.grid(axis="y", color=LINE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    return _svg(figure, name, title)
+
+
 def line_chart(curves: Sequence[Curve], *, name: str, title: str, log_scale: bool = False) -> Markup:
     """Curves over training steps. ``name`` must be unique on a page; ``title`` is the text alternative."""
     figure, axes = _new(width=4.3, height=2.3)

@@ -1,272 +1,179 @@
-"""Generated panels beside the true ones: pictures, boxes, references, and what each scored."""
+"""The part of a report that one looks at: series, pages and panels, each with what every method drew, and galleries.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+Pages are few and the same for every run; what they show lies in ``data/*.js``. The record of a panel is
+``panel.html#<panel id>``: a file of HTML for each would take four times the space, and twenty-five times if each
+carried its style and scripts (EXPERIMENTS.md).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel
 
+from diffsensei.config import ExperimentConfig
 from diffsensei.evaluation.results import GROUND_TRUTH, MethodInfo, Summary
-from reports.assets import AssetFolder
-from reports.results_table import figure_text
+from diffsensei.progress import Progress
+from reports.data_files import write_data, write_parts
+from reports.extremes import ExtremeList, extreme_lists
+from reports.failure_tags import tag_rules
+from reports.page_frames import PageFrame, page_frames
+from reports.panel_records import Drawings, index_entry, panel_record, stored_json
+from reports.panel_scores import panel_metrics, read_scores
+from reports.pictures import Stored, store_pictures
+from reports.requested_panels import RequestedPanel, read_panels
+from reports.series_figures import series_address, series_figures
+from reports.series_view import series_overview, series_view
+from reports.shell import Render
 
-MAX_PANELS = 300
-"""Panels shown; a report stays a page, not an archive. What is left out is said."""
-SHOWN_AREA = 176 * 176
-"""Screen pixels a picture is brought to, by whole factors, so that small panels stay crisp."""
-NUM_EXTREMES = 4
-EXTREME_METRICS = ("clip", "dino_i", "dino_c", "dialog_f1")
-PANEL_METRICS = ("clip", "dino_i", "dino_c", "dialog_f1")
-NUM_COLOURS = 4
-
-
-class RequestedCharacter(BaseModel):
-    id: str
-    box: tuple[float, float, float, float]
-    reference: str
-    source_kind: str
-
-
-class RequestedPanel(BaseModel):
-    """A line of the benchmark's ``panels.jsonl``, as far as it is shown."""
-
-    panel_id: str
-    page_id: str
-    series: str
-    panel_index: int
-    height: int
-    width: int
-    caption: str
-    characters: tuple[RequestedCharacter, ...]
-    dialogs: tuple[tuple[float, float, float, float], ...]
-    seed: int
-    given: str = ""
-    """Image that every method gets instead of drawing the panel, or empty."""
+PAGES = (
+    ("panels.html", "Panels"),
+    ("series.html", "Series"),
+    ("extremes.html", "Best and worst"),
+)
+"""What the navigation leads to."""
+UNLISTED = (("panel.html", "panels.html"), ("pages.html", "series.html"))
+"""Pages that others lead to, and which entry of the navigation they belong to."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image at its size on screen."""
+class Gallery:
+    """What the report's first page shows of it."""
 
-    address: str
-    width: int
-    height: int
-    alt: str
-    smooth: bool
-    """Shown smaller than it is, so not pixel by pixel."""
-
-
-@dataclass(frozen=True)
-class OverlayBox:
-    """A box in per mille of the picture, with the colour index of its character (0: a dialog)."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    colour: int
-    label: str
+    main: MethodInfo | None
+    """The last method of the table, whose best and worst panels these are."""
+    extremes: list[ExtremeList]
+    pictures: dict[str, dict[str, str]]
+    """Panel id -> method -> address of the thumbnail of what it drew (first seed)."""
 
 
-@dataclass(frozen=True)
-class Version:
-    """One method's drawing of a panel, or the true one."""
-
-    method: str
-    label: str
-    role: str
-    picture: Picture | None
-    scores: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Reference:
-    character: str
-    colour: int
-    picture: Picture | None
-    kind: str
-
-
-@dataclass(frozen=True)
-class PanelCard:
-    anchor: str
-    request: RequestedPanel
-    versions: tuple[Version, ...]
-    references: tuple[Reference, ...]
-    boxes: tuple[OverlayBox, ...]
-
-
-@dataclass(frozen=True)
-class Extreme:
-    card: PanelCard
-    version: Version
-    truth: Version
-    score: str
-
-
-@dataclass(frozen=True)
-class ExtremeList:
-    metric: str
-    best: tuple[Extreme, ...]
-    worst: tuple[Extreme, ...]
-
-
-def read_panels(benchmark: Path) -> list[RequestedPanel]:
-    """The requests of a benchmark folder, in file order. Raises ValueError where there are none."""
-    path = benchmark / "panels.jsonl"
-    if not path.is_file():
-        raise ValueError(f"{benchmark} holds no benchmark: panels.jsonl is missing; run the benchmark stage")
-    return [RequestedPanel.model_validate_json(line) for line in path.read_text().splitlines()]
-
-
-def panel_cards(
-    panels: Sequence[RequestedPanel],
+def write_gallery(
+    *,
+    config: ExperimentConfig,
     summary: Summary,
     items: pd.DataFrame,
     benchmark: Path,
     generated: Mapping[str, Path],
-    assets: AssetFolder,
-) -> list[PanelCard]:
-    """A card per panel, at most `MAX_PANELS`. ``generated`` maps methods to the folders they drew into."""
-    seed = summary.seeds[0]
-    scores = _scores(items, seed, summary)
-    shown = [info for info in summary.methods if info.name == GROUND_TRUTH or info.name in generated]
-    return [
-        PanelCard(
-            anchor=f"panel-{number}",
-            request=panel,
-            versions=tuple(
-                _version(panel, info, scores, benchmark, generated, seed, assets)
-                for info in shown
-                if info.name == GROUND_TRUTH or not panel.given
-            ),
-            references=tuple(_reference(panel, slot, benchmark, assets) for slot in range(len(panel.characters))),
-            boxes=_boxes(panel),
-        )
-        for number, panel in enumerate(panels[:MAX_PANELS])
-    ]
+    validated: Iterable[Path],
+    workspace: Path,
+    output: Path,
+    render: Render,
+    shared: Mapping[str, Any],
+) -> Gallery:
+    """Write the pages of `PAGES` and `UNLISTED`, ``series/*.html``, ``data/*.js`` and ``assets/``.
 
-
-def extreme_lists(
-    cards: Sequence[PanelCard], summary: Summary, items: pd.DataFrame
-) -> tuple[MethodInfo | None, list[ExtremeList]]:
-    """The best and worst panels of the last method of the table, per metric; ties in benchmark order."""
-    methods = [info for info in summary.methods if info.role == "method"]
-    if not methods:
-        return None, []
-    main = methods[-1]
-    by_id = {card.request.panel_id: card for card in cards if not card.request.given}
-    lists = []
-    for metric in summary.metrics:
-        if metric.name not in EXTREME_METRICS:
-            continue
-        values = _panel_means(items, summary.seeds[0], main.name, metric.name)
-        ranked = sorted(
-            ((value, panel) for panel, value in values.items() if panel in by_id),
-            key=lambda entry: (-entry[0], list(by_id).index(entry[1])),
-        )
-        count = min(NUM_EXTREMES, len(ranked) // 2)
-        if not count:
-            continue
-        lists.append(
-            ExtremeList(
-                metric.label,
-                best=tuple(_extreme(by_id[panel], main.name, value) for value, panel in ranked[:count]),
-                worst=tuple(_extreme(by_id[panel], main.name, value) for value, panel in reversed(ranked[-count:])),
-            )
-        )
-    return main, lists
-
-
-def _extreme(card: PanelCard, method: str, value: float) -> Extreme:
-    version = next(version for version in card.versions if version.method == method)
-    truth = next(version for version in card.versions if version.method == GROUND_TRUTH)
-    return Extreme(card, version, truth, figure_text(value))
-
-
-def _panel_means(items: pd.DataFrame, seed: int, method: str, metric: str) -> dict[str, float]:
-    mine = items[
-        (items["method"] == method) & (items["metric"] == metric) & (items["seed"] == seed) & items["value"].notna()
-    ]
-    return {str(panel): float(value) for panel, value in mine.groupby("panel_id")["value"].mean().items()}
-
-
-def _scores(items: pd.DataFrame, seed: int, summary: Summary) -> dict[tuple[str, str], list[tuple[str, str]]]:
-    """(method, panel) to (label, figure) pairs; characters of a panel averaged, dialogs as matched / asked / extra."""
-    labels = {metric.name: metric.label for metric in summary.metrics}
-    mine = items[(items["seed"] == seed) & items["metric"].isin(PANEL_METRICS)]
-    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for (method, panel, metric), rows in mine.groupby(["method", "panel_id", "metric"], sort=False):
-        label = labels.get(str(metric), str(metric))
-        if metric == "dialog_f1":
-            label, text = "Dialogs", _dialog_text(rows.iloc[0])
-        else:
-            values = rows["value"].dropna()
-            text = figure_text(float(values.mean())) if len(values) else ""
-        if text:
-            found.setdefault((str(method), str(panel)), []).append((label, text))
-    return found
-
-
-def _dialog_text(row: Any) -> str:
-    if pd.isna(row["tp"]) or row["tp"] + row["fp"] + row["fn"] == 0:
-        return ""
-    extra = f", {row['fp']} extra" if row["fp"] else ""
-    return f"{row['tp']} of {row['tp'] + row['fn']}{extra}"
-
-
-def _version(
-    panel: RequestedPanel,
-    info: MethodInfo,
-    scores: Mapping[tuple[str, str], list[tuple[str, str]]],
-    benchmark: Path,
-    generated: Mapping[str, Path],
-    seed: int,
-    assets: AssetFolder,
-) -> Version:
-    truth = info.name == GROUND_TRUTH
-    folder = benchmark / "truth" if truth else generated[info.name] / "images" / str(seed)
-    alt = f"{info.label}: panel {panel.panel_id}"
-    picture = _picture(_inside(folder, f"{panel.panel_id}.png"), alt, assets)
-    return Version(info.name, info.label, info.role, picture, tuple(scores.get((info.name, panel.panel_id), ())))
-
-
-def _reference(panel: RequestedPanel, slot: int, benchmark: Path, assets: AssetFolder) -> Reference:
-    character = panel.characters[slot]
-    alt = f"Reference of character {character.id}"
-    picture = _picture(_inside(benchmark, character.reference), alt, assets)
-    kind = "from this panel" if character.source_kind == "same_panel" else "from another panel"
-    return Reference(character.id, _colour(slot), picture, kind)
-
-
-def _picture(path: Path, alt: str, assets: AssetFolder) -> Picture | None:
-    stored = assets.picture(path)
-    if stored is None:
-        return None
-    address, width, height = stored
-    factor = (SHOWN_AREA / (width * height)) ** 0.5
-    factor = max(round(factor), 1) if factor >= 1 else factor
-    return Picture(address, max(round(width * factor), 1), max(round(height * factor), 1), alt, factor < 1)
-
-
-def _boxes(panel: RequestedPanel) -> tuple[OverlayBox, ...]:
-    drawn = [(character.box, _colour(slot), character.id) for slot, character in enumerate(panel.characters)]
-    drawn += [(box, 0, "dialog") for box in panel.dialogs]
-    return tuple(
-        OverlayBox(x1 * 1000, y1 * 1000, (x2 - x1) * 1000, (y2 - y1) * 1000, colour, label)
-        for (x1, y1, x2, y2), colour, label in drawn
+    ``generated``: method to the folder it drew into; ``validated``: folders that may hold the tables of the validate
+    stage; ``shared``: what all pages show.
+    Raises ValueError where the benchmark is missing, or a picture is broken or lies outside its folder.
+    """
+    panels = read_panels(benchmark)
+    drawings = Drawings(
+        benchmark,
+        generated,
+        [info for info in summary.methods if info.name == GROUND_TRUTH or info.name in generated],
+        panel_metrics(summary, items),
+        summary.seeds,
+        read_scores(items),
+        tag_rules(summary),
     )
+    frames = page_frames(panels, validated)
+    pictures = [path for panel in panels for path in drawings.pictures(panel)]
+    pictures = list(dict.fromkeys([*pictures, *(frame.picture for frame in frames if frame.picture is not None)]))
+    progress = Progress(workspace / "pictures.json", "Encoding pictures", len(pictures), "pictures")
+    stored = store_pictures(
+        pictures,
+        output / "assets",
+        policy=config.report.images,
+        num_threads=config.runtime.num_threads,
+        advance=progress.advance,
+    )
+    names = list(dict.fromkeys(panel.series for panel in panels))
+    parts = _write_data(config, names, panels, frames, drawings, stored, output / "data")
+    figures = series_figures(summary, items, config.evaluation)
+    methods = [info for info in drawings.methods if info.role == "method"]
+    main = methods[-1] if methods else None
+    overview = series_overview(names, panels, figures, main)
+    views: dict[str, dict[str, Any]] = {
+        "panels.html": {"parts": parts},
+        "panel.html": {"parts": parts},
+        "pages.html": {"parts": parts},
+        "extremes.html": {"parts": parts, "tags": drawings.rules.described()},
+        "series.html": {"overview": overview, "confidence": summary.confidence},
+    }
+    belongs = dict(UNLISTED)
+    for name, view in views.items():
+        page = belongs.get(name, name)
+        text = render(page, dict(shared) | view, template=f"{name}.j2", interactive=name != "series.html")
+        (output / name).write_text(text, encoding="utf-8")
+    (output / "series").mkdir(exist_ok=True)
+    for number, name in enumerate(names):
+        view = dict(shared) | {
+            "parts": parts,
+            "number": number,
+            "series": series_view(name, panels, figures.get(name)),
+            "confidence": summary.confidence,
+            "before": (names[number - 1], series_address(names[number - 1])) if number else None,
+            "after": (names[number + 1], series_address(names[number + 1])) if number + 1 < len(names) else None,
+        }
+        text = render("series.html", view, template="one_series.html.j2", root="../", interactive=True)
+        (output / series_address(name)).write_text(text, encoding="utf-8")
+    thumbs = {
+        panel.panel_id: {
+            info.name: f"assets/{found.thumb}"
+            for info in drawings.methods
+            if (found := stored.get(drawings.picture(panel, info.name, summary.seeds[0]))) is not None
+        }
+        for panel in panels
+    }
+    return Gallery(main, extreme_lists(panels, main, drawings, stored) if main else [], thumbs)
 
 
-def _colour(slot: int) -> int:
-    return slot % NUM_COLOURS + 1
+def _write_data(
+    config: ExperimentConfig,
+    names: Sequence[str],
+    panels: Sequence[RequestedPanel],
+    frames: Sequence[PageFrame],
+    drawings: Drawings,
+    stored: Mapping[Path, Stored],
+    folder: Path,
+) -> list[str]:
+    """The data of all pages; names of the files that lists of panels need."""
+    series, lists = [], []
+    for number, name in enumerate(names):
+        mine = [panel for panel in panels if panel.series == name]
+        address = series_address(name)
+        parts = write_parts(
+            folder, address.removesuffix(".html"), (panel_record(panel, drawings, stored) for panel in mine)
+        )
+        series.append({"name": name, "address": address, "parts": [part for part, _ in parts]})
+        places = [place for place, (_, count) in enumerate(parts) for _ in range(count)]
+        lists += [index_entry(panel, drawings, number, place) for panel, place in zip(mine, places, strict=True)]
+    report = {
+        "images": config.report.images,
+        "methods": [{"name": i.name, "label": i.label, "role": i.role} for i in drawings.methods],
+        "metrics": [
+            {"name": m.name, "label": m.label, "unit": m.unit, "up": m.higher_is_better, "definition": m.definition}
+            for m in drawings.metrics
+        ],
+        "seeds": list(drawings.seeds),
+        "tags": [asdict(tag) for tag in drawings.rules.described()],
+        "series": series,
+    }
+    write_data(folder, "report", report)
+    listed = write_parts(folder, "panels", lists) + write_parts(
+        folder, "pages", (_page(frame, stored) for frame in frames)
+    )
+    return ["report", *(name for name, _ in listed)]
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """``folder / name``. Raises ValueError for a name that leads outside."""
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise ValueError(f"picture {name!r} lies outside {folder}; rebuild the benchmark")
-    return path
+def _page(frame: PageFrame, stored: Mapping[Path, Stored]) -> dict[str, Any]:
+    picture = stored.get(frame.picture) if frame.picture is not None else None
+    return {
+        "id": frame.page_id,
+        "series": frame.series,
+        "size": [frame.width, frame.height],
+        "boxes": {panel: [round(value, 4) for value in box] for panel, box in frame.boxes.items()},
+        "annotated": frame.annotated,
+        "picture": stored_json(picture),
+    }

@@ -98,13 +98,18 @@ TABLES = (MANGAZERO, MANGA109, ABLATION, RATES, BLENDS)
 ABLATIONS = {"table_3": ABLATION, "table_4a": RATES, "table_4b": BLENDS}
 """By the names that `diffsensei.evaluation.ablations` gives the tables."""
 
-COUNTERPARTS = {
-    "ar_ldm": (MANGAZERO.rows[0], MANGAZERO.reference),
-    "storygen": (MANGAZERO.rows[1], MANGAZERO.reference),
-    "seed_story": (MANGAZERO.rows[2], MANGAZERO.reference),
-    "storydiffusion": (MANGAZERO.rows[3], MANGAZERO.reference),
-    "ms_diffusion_dialogs": (MANGAZERO.rows[4], MANGAZERO.reference),
-    "diffsensei_stage1": (ABLATION.rows[3], ABLATION.reference),
-    "diffsensei": (MANGAZERO.rows[5], MANGAZERO.reference),
-}
-"""Our method to the paper's row of the same system and where it stands. Text-to-image alone has no row there."""
+SYSTEMS = ("ar_ldm", "storygen", "seed_story", "storydiffusion", "ms_diffusion_dialogs", "diffsensei")
+"""Our names of the rows of Table 2, in its order."""
+
+Counterparts = dict[str, tuple[PaperRow, str]]
+"""Our method -> the paper's row of the same system and where it stands. Text-to-image alone has no row there."""
+
+
+def _rows(table: PaperTable) -> Counterparts:
+    return {name: (row, table.reference) for name, row in zip(SYSTEMS, table.rows, strict=True)}
+
+
+COUNTERPARTS: Counterparts = _rows(MANGAZERO) | {"diffsensei_stage1": (ABLATION.rows[3], ABLATION.reference)}
+"""On the paper's MangaZero pages."""
+MANGA109_COUNTERPARTS: Counterparts = _rows(MANGA109)
+"""On its Manga109 pages, where the paper has no row without the MLLM."""

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from diffsensei.config import PRESETS, ExperimentConfig, config_digest, flatten
+from reports.origins import Machine, Origins, read_origins
 from reports.results_table import ABSENT
 
 KEY_PACKAGES = (
@@ -27,55 +26,6 @@ KEY_PACKAGES = (
     "pydantic",
 )
 """Shown first; the others follow in a list to open."""
-
-
-class StageIdentity(BaseModel):
-    name: str = ""
-    version: int = 0
-    key: str = ""
-    attempt: int = 1
-
-
-class Job(BaseModel):
-    backend: str = ""
-    started: str = ""
-    wall_s: float = 0.0
-    max_rss_bytes: int | None = None
-
-
-class Machine(BaseModel):
-    python: str = ""
-    platform: str = ""
-    host: str = ""
-    cpu: str = ""
-    num_cores: int = 0
-    memory_bytes: int = 0
-    num_threads: int = 0
-    gpus: tuple[str, ...] = ()
-    packages: dict[str, str] = {}
-
-
-class Source(BaseModel):
-    commit: str | None = None
-    dirty: bool = False
-
-
-class StageOrigin(BaseModel):
-    """One result, as ``provenance.json`` describes it."""
-
-    digest: str
-    stage: StageIdentity | None = None
-    job: Job | None = None
-    env: Machine | None = None
-    git: Source = Source()
-    num_files: int = 0
-    num_bytes: int = 0
-    created: str = ""
-
-
-class Origins(BaseModel):
-    config_digest: str = ""
-    stages: dict[str, StageOrigin] = {}
 
 
 @dataclass(frozen=True)
@@ -126,10 +76,7 @@ class Provenance:
 
 def read_provenance(config: ExperimentConfig, folder: Path) -> Provenance:
     """What ``folder/provenance.json`` and the configuration tell. Raises ValueError where the file is missing."""
-    path = folder / "provenance.json"
-    if not path.is_file():
-        raise ValueError(f"{folder} holds no provenance.json; the caller of the report writes it")
-    origins = Origins.model_validate(json.loads(path.read_text()))
+    origins = read_origins(folder)
     overrides = preset_overrides(config)
     machines = list(dict.fromkeys(_machine(o.env) for o in origins.stages.values() if o.env is not None))
     packages: dict[str, str] = {}
@@ -146,7 +93,7 @@ def read_provenance(config: ExperimentConfig, folder: Path) -> Provenance:
         machines=tuple(machines),
         packages=tuple((name, packages[name]) for name in names if name.lower() in KEY_PACKAGES),
         other_packages=tuple((name, packages[name]) for name in names if name.lower() not in KEY_PACKAGES),
-        sources=tuple(sorted({_source(origin.git) for origin in origins.stages.values()})),
+        sources=tuple(sorted({origin.git.text for origin in origins.stages.values()})),
     )
 
 
@@ -221,12 +168,6 @@ def _machine(env: Machine) -> tuple[tuple[str, str], ...]:
         ("System", env.platform),
         ("Python", env.python),
     )
-
-
-def _source(git: Source) -> str:
-    if git.commit is None:
-        return "outside a repository"
-    return f"{git.commit[:12]}{', with local changes' if git.dirty else ''}"
 
 
 def _compact(value: Any) -> str:

@@ -14,7 +14,7 @@ from diffsensei.evaluation.results import (
     Summary,
 )
 from reports.charts import Dot, dot_chart
-from reports.paper import COUNTERPARTS, FID_CAVEAT, METRICS
+from reports.paper import COUNTERPARTS, FID_CAVEAT, METRICS, Counterparts, PaperRow
 
 SELF_COMPARED = ("fid", "kid", "dino_i", "dino_c", "dino_c_panel_mean", "cmmd", "fd_dino", "fid_64", "fid_page_mean")
 BY_DEFINITION = {(GROUND_TRUTH, metric) for metric in (*SELF_COMPARED, "fid_l2_page_mean", "fid_infinity")}
@@ -43,6 +43,17 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class PaperCell:
+    """The paper's figure and, where they may stand side by side, ours minus the paper's."""
+
+    text: str
+    difference: str
+    interval: str
+    verdict: str
+    """``better``, ``worse``, ``undecided``, or empty where no difference is shown."""
+
+
+@dataclass(frozen=True)
 class Row:
     """One method: our cells, then the paper's (None where it has none)."""
 
@@ -50,7 +61,7 @@ class Row:
     series: int
     """Colour: 0 for oracle and floor, then one per method."""
     cells: tuple[Cell, ...]
-    paper: tuple[str | None, ...]
+    paper: tuple[PaperCell | None, ...]
     paper_reference: str
 
 
@@ -69,6 +80,7 @@ class ResultsTable:
     paper_metrics: tuple[MetricDefinition, ...]
     rows: tuple[Row, ...]
     charts: tuple[tuple[MetricDefinition, Markup], ...]
+    against_paper: bool
     fid_caveat: str
     further: tuple[FurtherTable, ...]
 
@@ -87,14 +99,20 @@ class ComparisonRow:
     """``better``, ``worse`` or ``undecided``: an interval without 0 and a corrected p of at most 0.05."""
 
 
-def results_table(summary: Summary) -> ResultsTable:
-    """The table of a run, one chart per metric of it, and apart from it the other groups of metrics."""
+def results_table(
+    summary: Summary, counterparts: Counterparts = COUNTERPARTS, *, against_paper: bool = False, prefix: str = ""
+) -> ResultsTable:
+    """The table of an evaluation set, one chart per metric of it, and apart from it the other groups of metrics.
+
+    ``counterparts``: the paper's rows for these pages. ``against_paper``: show differences to them; for drawn pages
+    they would mean nothing. ``prefix`` keeps the names of charts apart where a page has several tables.
+    """
     headline = tuple(metric for metric in summary.metrics if metric.group == "headline")
     order = {info.name: index for index, info in enumerate(_methods(summary))}
     best = {metric.name: certain_best(summary, metric) for metric in headline}
     rows = []
     for info in summary.methods:
-        counterpart, reference = COUNTERPARTS.get(info.name, (None, ""))
+        counterpart, reference = counterparts.get(info.name, (None, ""))
         rows.append(
             Row(
                 info=info,
@@ -104,7 +122,7 @@ def results_table(summary: Summary) -> ResultsTable:
                     for metric in headline
                 ),
                 paper=tuple(
-                    None if counterpart is None else f"{counterpart.value(metric.name):.3f}"
+                    _paper_cell(counterpart, metric, summary.result(info.name, metric.name), against_paper)
                     for metric in headline
                     if metric.name in METRICS
                 ),
@@ -115,10 +133,27 @@ def results_table(summary: Summary) -> ResultsTable:
         metrics=headline,
         paper_metrics=tuple(metric for metric in headline if metric.name in METRICS),
         rows=tuple(rows),
-        charts=tuple(_charts(summary, order)),
+        charts=tuple(_charts(summary, order, prefix)),
+        against_paper=against_paper,
         fid_caveat=FID_CAVEAT,
         further=tuple(_further(summary)),
     )
+
+
+def _paper_cell(
+    counterpart: PaperRow | None, metric: MetricDefinition, ours: MetricResult | None, against_paper: bool
+) -> PaperCell | None:
+    """The paper prints no intervals: a difference is decided where ours excludes its figure."""
+    theirs = None if counterpart is None else counterpart.value(metric.name)
+    if theirs is None:
+        return None
+    text = f"{theirs:.3f}"
+    # Whatever the paper's FID is, it is not this one.
+    if not against_paper or metric.name == "fid" or ours is None or ours.value is None:
+        return PaperCell(text, "", "", "")
+    low, high = (None if end is None else end - theirs for end in (ours.low, ours.high))
+    found = verdict_of(ours.value - theirs, low, high, metric.higher_is_better)
+    return PaperCell(text, signed_text(ours.value - theirs), interval_text(low, high, signed=True), found)
 
 
 def _further(summary: Summary) -> Iterator[FurtherTable]:
@@ -179,6 +214,11 @@ def figure_text(value: float) -> str:
     return _minus(f"{value:.{_decimals(value)}f}")
 
 
+def signed_text(value: float) -> str:
+    """A difference, always with its sign."""
+    return figure_text(value) if value < 0 else f"+{figure_text(value)}"
+
+
 def interval_text(low: float | None, high: float | None, *, signed: bool = False) -> str:
     """The two ends with a dash between, or "to" beside signs; empty where there is no interval."""
     if low is None or high is None:
@@ -218,7 +258,7 @@ def figure_cell(result: MetricResult | None, best: bool) -> Cell:
     return Cell(figure_text(result.value), "by definition" if trivial else text, n, best, trivial, "", hint)
 
 
-def _charts(summary: Summary, order: dict[str, int]) -> list[tuple[MetricDefinition, Markup]]:
+def _charts(summary: Summary, order: dict[str, int], prefix: str) -> list[tuple[MetricDefinition, Markup]]:
     charts = []
     for metric in summary.metrics:
         if metric.group != "headline":
@@ -234,7 +274,7 @@ def _charts(summary: Summary, order: dict[str, int]) -> list[tuple[MetricDefinit
             dots.append(Dot(info.label, result.value, result.low, result.high, order.get(info.name, -1) + 1, anchor))
         if dots:
             title = f"{metric.label} of each method with its interval; the figures are in the table above"
-            charts.append((metric, dot_chart(dots, name=f"dots-{metric.name}", title=title)))
+            charts.append((metric, dot_chart(dots, name=f"{prefix}dots-{metric.name}", title=title)))
     return charts
 
 
@@ -246,7 +286,13 @@ def _probability(value: float | None) -> str:
 
 def verdict(comparison: Comparison, higher_is_better: bool) -> str:
     """As `ComparisonRow.verdict`."""
-    low, high, p = comparison.low, comparison.high, comparison.p_holm
-    if low is None or high is None or p is None or p > SIGNIFICANCE or low <= 0 <= high:
+    if comparison.p_holm is None or comparison.p_holm > SIGNIFICANCE:
         return "undecided"
-    return "better" if (comparison.difference > 0) == higher_is_better else "worse"
+    return verdict_of(comparison.difference, comparison.low, comparison.high, higher_is_better)
+
+
+def verdict_of(difference: float, low: float | None, high: float | None, higher_is_better: bool) -> str:
+    """``better`` or ``worse`` where the interval leaves out 0, else ``undecided``."""
+    if low is None or high is None or low <= 0 <= high:
+        return "undecided"
+    return "better" if (difference > 0) == higher_is_better else "worse"

@@ -5,9 +5,9 @@ Every text from outside (captions, names, reasons) is escaped by the templates.
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -17,15 +17,46 @@ from diffsensei.config import ExperimentConfig, config_digest
 HERE = Path(__file__).parent
 
 
-def page_renderer(config: ExperimentConfig, pages: Sequence[tuple[str, str]]) -> Callable[[str, dict[str, Any]], str]:
-    """``render(page, view)`` -> HTML of one of ``pages`` (file name and label, in the order of the navigation)."""
-    style = (HERE / "static" / "site.css").read_text(encoding="utf-8")
-    script = (HERE / "static" / "site.js").read_text(encoding="utf-8")
-    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
+INTERACTIVE = (
+    *(
+        "dom",
+        "data",
+        "boxes",
+        "picture",
+        "scores",
+        "zoom",
+        "lightbox",
+        "panels",
+        "record",
+        "pages",
+        "extremes",
+        "start",
+    ),
+)
+"""Scripts of the pages that draw themselves from ``data/*.js``, in order: each rests on those before it."""
+
+
+class Render(Protocol):
+    """Fills one of a report's pages."""
+
+    def __call__(
+        self, page: str, view: dict[str, Any], *, template: str = "", root: str = "", interactive: bool = False
+    ) -> str:
+        """HTML of ``template`` (that of ``page`` by default) with ``view``.
+
+        ``page`` is marked in the navigation; ``root`` leads from the page to the report's folder; ``interactive`` pages
+        draw themselves from ``data/*.js``.
+        """
+
+
+def page_renderer(config: ExperimentConfig, pages: Sequence[tuple[str, str]]) -> Render:
+    """A `Render` for ``pages`` (file name and label, in the order of the navigation)."""
+    static = HERE / "static"
+    style = (static / "site.css").read_text(encoding="utf-8")
+    gallery_style = (static / "gallery.css").read_text(encoding="utf-8")
+    plain_script = (static / "site.js").read_text(encoding="utf-8")
+    status_script = (static / "status.js").read_text(encoding="utf-8")
+    gallery_script = "\n".join((static / "gallery" / f"{name}.js").read_text("utf-8") for name in INTERACTIVE)
     templates = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -34,11 +65,28 @@ def page_renderer(config: ExperimentConfig, pages: Sequence[tuple[str, str]]) ->
         keep_trailing_newline=True,
     )
 
-    def render(page: str, view: dict[str, Any]) -> str:
-        # Our own two files, read from this package.
-        own = {"style": Markup(style), "script": Markup(script)}
-        return templates.get_template(f"{page}.j2").render(
-            page=page, pages=pages, policy=policy, digest=config_digest(config), release=config.release, **own, **view
+    def render(
+        page: str, view: dict[str, Any], *, template: str = "", root: str = "", interactive: bool = False
+    ) -> str:
+        script = status_script + (gallery_script if interactive else plain_script)
+        allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        # Data files are scripts. A page in a folder has no origin that 'self' could name, hence file: beside it.
+        policy = (
+            "default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'; "
+            f"script-src 'sha256-{allowed}' 'self' file:; base-uri 'none'; form-action 'none'"
+        )
+        # Our own files, read from this package.
+        own = {"style": Markup(style + gallery_style), "script": Markup(script)}
+        return templates.get_template(template or f"{page}.j2").render(
+            page=page,
+            pages=pages,
+            policy=policy,
+            root=root,
+            images=config.report.images,
+            digest=config_digest(config),
+            release=config.release,
+            **own,
+            **view,
         )
 
     return render

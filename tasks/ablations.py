@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from diffsensei.config import ExperimentConfig, config_digest
 from diffsensei.config.overrides import override
 from diffsensei.evaluation.ablations import VARIANTS, Variant
-from infra.jobs.local import LocalBackend
 from infra.outcome import StageCancelled, StageError
 from infra.plan import make_plan
 from infra.stage import Stage
 from infra.store import ObjectRef, Store
 from tasks.pipeline import run_alone, run_stages
+from tasks.placement import configured_backend, placed
 from tasks.planning import needed_for, summary_line
 from tasks.publication import open_store
 from tasks.stages.benchmark import GENERATE, benchmark_stages, score_stage
@@ -43,7 +43,7 @@ def plan_ablations(config: ExperimentConfig, store: Store) -> Iterator[str]:
     planned: set[str] = set()
     for variant, own in variants_of(config):
         same = _identity(variant, own)
-        plan = make_plan(variant_stages(variant, own), own.model_dump(mode="json"), store)
+        plan = make_plan(variant_stages(variant, own), own.keyed(), store)
         names = ", ".join(row.stage for row in plan.work)
         said = "as a row above" if same in planned else f"{summary_line(plan)}{f' ({names})' if names else ''}"
         planned.add(same)
@@ -80,10 +80,10 @@ async def run_ablations(config: ExperimentConfig) -> tuple[Store, ObjectRef]:
 
 async def _scored(variant: Variant, config: ExperimentConfig, store: Store) -> ObjectRef | str:
     """The row's scores, or why there are none."""
-    values = config.model_dump(mode="json")
+    backend, parallel_jobs = configured_backend(config.jobs), config.runtime.parallel_jobs
     try:
-        stages = variant_stages(variant, config)
-        found = await run_stages(stages, values, store, LocalBackend(), parallel_jobs=config.runtime.parallel_jobs)
+        stages = placed(variant_stages(variant, config), config)
+        found = await run_stages(stages, config.keyed(), store, backend, parallel_jobs=parallel_jobs)
     except StageCancelled:
         raise
     except StageError as error:
@@ -105,7 +105,7 @@ async def _collected(
         inputs=dict.fromkeys(scores, SCORE),
         packages=("jinja2",),
     )
-    return (await run_alone(stage, config.model_dump(mode="json"), scores, store, LocalBackend())).object
+    return (await run_alone(stage, config, scores, store)).object
 
 
 def _identity(variant: Variant, config: ExperimentConfig) -> str:

@@ -23,11 +23,13 @@ def plan_markdown(plan: Plan) -> str:
 
 
 def metric_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
-    """One row per method, one column per metric, from the ``summary.json`` of the score stage."""
+    """One row per method, one column per headline metric, from the ``summary.json`` of the score stage."""
+    columns = {metric["name"]: metric["label"] for metric in summary["metrics"] if metric["group"] == "headline"}
     rows: dict[str, dict[str, str]] = {}
     for cell in summary["results"]:
         row = rows.setdefault(cell["method"], {"method": cell["method"]})
-        row[cell["metric"]] = _figure(cell)
+        if cell["metric"] in columns:
+            row[columns[cell["metric"]]] = _figure(cell)
     return list(rows.values())
 
 
@@ -45,7 +47,7 @@ async def show_plan(plan: Plan) -> None:
     await acreate_markdown_artifact(plan_markdown(plan), key="plan", description="What this run does, and why")
 
 
-async def show_metrics(score: Path, key: str) -> None:
+async def show_metrics(score: Path, key: str = "metrics") -> None:
     """A benchmark's table as artifact ``key`` of the current run; ``score`` is the folder of a score stage's result."""
     from prefect.artifacts import acreate_table_artifact
 

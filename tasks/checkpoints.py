@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from infra.store import ObjectMissing, ObjectRef, Store
-from tasks.publication import APPROVED, CANDIDATE, RELEASED
+from infra.store import ObjectRef, Store
+from tasks.releases import CHANNELS, RELEASED
 
 BUNDLE = "bundle"
-CHANNELS = (RELEASED, APPROVED, CANDIDATE)
+TRUST = tuple(reversed(CHANNELS))
+"""The channels, from what people use to what was only built."""
 
 
 @dataclass(frozen=True)
@@ -31,26 +32,36 @@ class Checkpoint:
 
 
 def known_checkpoints(store: Store) -> list[Checkpoint]:
-    """What the channels name now and what was ever released, newest move last, as far as it is still stored."""
+    """What the channels name now and what was ever released, in the order of its first release or of `TRUST`.
+
+    What the store no longer holds is left out; a bundle that cannot be read is none less: who draws it says why not.
+    """
+    named: dict[str, list[str]] = {}
+    names: dict[str, str] = {}
+    current = [
+        ref for channel in TRUST for name in store.refs.names(channel) if (ref := store.refs.read(channel, name))
+    ]
+    for ref in (*store.refs.log(RELEASED), *current):
+        if ref.kind == BUNDLE:
+            named.setdefault(ref.digest, [])
+            names.setdefault(ref.digest, ref.name)
+    for ref in current:
+        if ref.kind == BUNDLE and ref.channel not in named[ref.digest]:
+            named[ref.digest].append(ref.channel)
+    stored = {digest: store.object(BUNDLE, digest) for digest in named}
+    return [
+        Checkpoint(*_identity(bundle, names[digest]), bundle, tuple(named[digest]))
+        for digest, bundle in stored.items()
+        if bundle.path.is_dir()
+    ]
+
+
+def _identity(bundle: ObjectRef, named: str) -> tuple[str, str]:
+    """Name and version as the bundle itself has them."""
     from diffsensei.release.manifest import read_manifest
 
-    channels: dict[str, list[str]] = {}
-    for move in store.refs.log():
-        if move.channel == RELEASED and move.kind == BUNDLE:
-            channels.setdefault(move.digest, [])
-    for channel in CHANNELS:
-        for name in store.refs.names(channel):
-            ref = store.refs.read(channel, name)
-            if ref is not None and ref.kind == BUNDLE:
-                named = channels.setdefault(ref.digest, [])
-                named += [channel] if channel not in named else []
-    found = []
-    for digest, named in channels.items():
-        bundle = store.object(BUNDLE, digest)
-        try:
-            store.manifest(bundle)
-        except ObjectMissing:
-            continue  # its files were removed from the store
+    try:
         manifest = read_manifest(bundle.path)
-        found.append(Checkpoint(manifest.name, manifest.version, bundle, tuple(named)))
-    return found
+    except ValueError:
+        return named, "unreadable"
+    return manifest.name, manifest.version

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from diffsensei.config import ExperimentConfig
 from diffsensei.config.schema import SamplingConfig
-from tasks.publication import RELEASED, open_store, released_bundle
+from tasks.publication import open_store
+from tasks.releases import CHANNELS, bundle_of
 
 if TYPE_CHECKING:
     from diffsensei.inference import DiffSenseiPipeline, DrawingOptions
@@ -61,11 +62,13 @@ def serve_studio(config: ExperimentConfig, checkpoint: str, port: int, announce:
 
 
 def find_pipeline(config: ExperimentConfig, checkpoint: str) -> Path:
-    """A pipeline's folder: that in a bundle, itself, that in what is ``released`` here, or the original release's.
+    """A pipeline's folder: in a bundle, itself, in what is ``released`` (``approved``, ``candidate``) here, or the
+    original release's.
 
     Raises ValueError where there is none.
     """
-    folder = released_bundle(open_store(), config.release) if checkpoint == RELEASED else Path(checkpoint)
+    here = checkpoint in CHANNELS
+    folder = bundle_of(open_store(), checkpoint, config.release.name).path if here else Path(checkpoint)
     for place in (folder / "pipeline", folder):
         if (place / "model_index.json").is_file():
             return place

@@ -3,11 +3,10 @@
 from typing import TYPE_CHECKING
 
 from diffsensei.config import ExperimentConfig
-from infra.jobs.local import LocalBackend
 from infra.manifest import utc_now
 from infra.store import ObjectRef, Store
 from tasks.alarm import MetricsMoved
-from tasks.checkpoints import CHANNELS, Checkpoint, known_checkpoints
+from tasks.checkpoints import TRUST, Checkpoint, known_checkpoints
 from tasks.pipeline import run_alone, run_pipeline
 from tasks.publication import open_store
 from tasks.reevaluation import define_benchmark, record_tables
@@ -35,7 +34,8 @@ async def run_drift_check(config: ExperimentConfig, tolerance: float) -> ObjectR
     if report.redefined and not report.moved:
         reference = await _freeze(config, store)
         report = await _check(config, store, reference, tolerance)
-    stored = record_tables(config, store, [drift_table(report)], report.alarm or "drift check passed")
+    reason = report.alarm or "drift check passed"
+    stored = record_tables(config, store, lambda _: [drift_table(report)], reason)
     if report.moved:
         raise MetricsMoved(report.alarm)
     return stored
@@ -46,12 +46,11 @@ async def _freeze(config: ExperimentConfig, store: Store) -> ObjectRef:
     checkpoint = _most_trusted(known_checkpoints(store))
     run = await run_pipeline(config, ("benchmark",))
     benchmark = define_benchmark(config, "main", run.results["benchmark"].object)
-    values, backend = config.model_dump(mode="json"), LocalBackend()
     inputs = {"bundle": checkpoint.bundle, "benchmark": benchmark.frozen}
     title = f"draw {checkpoint.label}"
-    drawn = (await run_alone(draw_stage(config), values, inputs, store, backend, title)).object
+    drawn = (await run_alone(draw_stage(config), config, inputs, store, title)).object
     stage = freeze_stage(config, {column.name: column.digest for column in benchmark.columns})
-    frozen = await run_alone(stage, values, {"benchmark": benchmark.frozen, "drawn": drawn}, store, backend)
+    frozen = await run_alone(stage, config, {"benchmark": benchmark.frozen, "drawn": drawn}, store)
     ref = store.refs.read(DRIFT, config.name)
     reason = f"pages drawn by {checkpoint.label}"
     expected = ref.digest if ref else None
@@ -60,7 +59,7 @@ async def _freeze(config: ExperimentConfig, store: Store) -> ObjectRef:
 
 
 def _most_trusted(known: list[Checkpoint]) -> Checkpoint:
-    for channel in CHANNELS:
+    for channel in TRUST:
         for checkpoint in known:
             if channel in checkpoint.channels:
                 return checkpoint
@@ -71,8 +70,7 @@ async def _check(config: ExperimentConfig, store: Store, reference: ObjectRef, t
     from diffsensei.evaluation.drift import read_drift
 
     stage = check_stage(config, utc_now(), tolerance)
-    values, inputs = config.model_dump(mode="json"), {"reference": reference}
-    return read_drift((await run_alone(stage, values, inputs, store, LocalBackend())).object.path)
+    return read_drift((await run_alone(stage, config, {"reference": reference}, store)).object.path)
 
 
 def drift_table(report: "DriftReport") -> "BenchmarkTable":

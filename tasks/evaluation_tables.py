@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from diffsensei.evaluation.matrix import BenchmarkTable, Cell, Evaluations, Row
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 HEADLINE = "headline"
 ROW_COLUMN = "row"
+WIDEST = 10_000
 
 
 def shown_columns(table: "BenchmarkTable", every: bool) -> "list[MetricDefinition]":
@@ -40,18 +42,22 @@ def table_lines(table: "BenchmarkTable", every: bool = False) -> tuple[list[dict
 
 
 def print_evaluations(evaluations: "Evaluations", every: bool = False) -> None:
-    """All tables on stdout: rows checkpoints, columns metrics, cells value [low, high] or the number of a note."""
-    console = Console(highlight=False, soft_wrap=False)
+    """All tables on stdout: rows checkpoints, columns metrics, cells value [low, high] or the number of a note.
+
+    A table is as wide as it must be; a narrower terminal wraps its lines.
+    """
+    console = Console(highlight=False)
     for table in evaluations.tables:
         lines, notes = table_lines(table, every)
         shown = Table(
             title=f"{evaluations.name}, {table.benchmark} ({table.digest[:12]})", title_justify="left", box=None
         )
         for name in (ROW_COLUMN, *(column.label for column in shown_columns(table, every))):
-            shown.add_column(name, overflow="fold")
+            shown.add_column(name, no_wrap=True)
         for line in lines:
-            shown.add_row(*line.values())
-        console.print(shown, markup=False)
+            shown.add_row(*(Text(text.replace(" [", "\n[")) for text in line.values()))
+        width = max(console.width, console.measure(shown, options=console.options.update(width=WIDEST)).maximum)
+        Console(highlight=False, width=width).print(shown)
         for number, note in enumerate(notes, start=1):
             console.print(f"({number}) {note}", markup=False, soft_wrap=True)
         console.print()

@@ -21,7 +21,8 @@ async def gpu_slots(stage: Stage, backend: Backend) -> AsyncIterator[None]:
     A lease that cannot be renewed, as when the server is away, ends no job.
     """
     gpus = stage.resources.gpus
-    if not gpus or backend.name != LocalBackend.name:
+    on_this_machine = stage.resources.here or backend.name == LocalBackend.name
+    if not gpus or not on_this_machine:
         yield
         return
     from prefect.concurrency.asyncio import concurrency

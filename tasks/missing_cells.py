@@ -49,7 +49,7 @@ def _drawing(config: ExperimentConfig, store: Store, checkpoint: Checkpoint, ben
     stage = draw_stage(config)
     inputs: Mapping[str, ObjectRef] = {"bundle": checkpoint.bundle, "benchmark": benchmark.frozen}
     digests = {argument: ref.digest for argument, ref in inputs.items()}
-    key = stage_key(stage, stage.values(config.model_dump(mode="json")), digests)
+    key = stage_key(stage, stage.values(config.keyed()), digests)
     try:
         found = store.finished(store.stage_folder(stage.name, key))
     except (ObjectMissing, ObjectDamaged):

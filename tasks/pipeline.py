@@ -9,7 +9,6 @@ from typing import Any
 from prefect.runtime import flow_run
 
 from diffsensei.config import ExperimentConfig
-from infra.jobs.local import LocalBackend
 from infra.jobs.spec import Backend
 from infra.outcome import StageResult
 from infra.plan import make_plan
@@ -17,6 +16,7 @@ from infra.stage import Stage, stage_key
 from infra.store import ObjectRef, Store
 from tasks.artifacts import show_plan
 from tasks.cancellation import STAGE_KEY, Followed, watch_for_cancel
+from tasks.placement import configured_backend, limited, placed
 from tasks.planning import needed_for
 from tasks.publication import open_store
 from tasks.run_stage import StageWork, run_stage
@@ -40,10 +40,10 @@ async def run_pipeline(config: ExperimentConfig, targets: Sequence[str]) -> Pipe
     but of one that may fail only the result is missing.
     Cancelling the coroutine leaves the jobs running; `tasks.cancellation` is the way to stop them.
     """
-    stages = needed_for(targets, pipeline_stages(config))
+    stages = needed_for(targets, placed(pipeline_stages(config), config))
     store = open_store()
-    values = config.model_dump(mode="json")
-    results = await run_stages(stages, values, store, LocalBackend(), parallel_jobs=config.runtime.parallel_jobs)
+    backend = configured_backend(config.jobs)
+    results = await run_stages(stages, config.keyed(), store, backend, parallel_jobs=config.runtime.parallel_jobs)
     return PipelineRun(config, store, results)
 
 
@@ -63,30 +63,25 @@ async def run_stages(
     run_id = str(flow_run.id)
     with open_view() as view:
         graph = _Graph(stages, values, store, backend, Followed(store, run_id), view, parallel_jobs)
-        async with watch_for_cancel(store, backend, run_id):
+        async with watch_for_cancel(store, run_id):
             return await graph.run()
 
 
 async def run_alone(
-    stage: Stage,
-    values: Mapping[str, Any],
-    inputs: Mapping[str, ObjectRef],
-    store: Store,
-    backend: Backend,
-    title: str = "",
+    stage: Stage, config: ExperimentConfig, inputs: Mapping[str, ObjectRef], store: Store, title: str = ""
 ) -> StageResult:
     """The result of one stage whose ``inputs`` are stored objects, whoever made them. Called inside a flow.
 
-    ``values`` is the nested configuration; ``title`` (the stage's name by default) is what people see. Raises as
-    `run_stages`.
+    ``title`` (the stage's name by default) is what people see. Raises as `run_stages`.
     """
-    given = stage.values(values)
-    key = stage_key(stage, given, {argument: ref.digest for argument, ref in inputs.items()})
+    stage, backend = limited(stage, config), configured_backend(config.jobs)
+    values = stage.values(config.keyed())
+    key = stage_key(stage, values, {argument: ref.digest for argument, ref in inputs.items()})
     run_id = str(flow_run.id)
     Followed(store, run_id).add(stage.name, key)
     with open_view() as view:
-        work = StageWork(stage, given, inputs, store, backend, {STAGE_KEY: key}, view)
-        async with watch_for_cancel(store, backend, run_id):
+        work = StageWork(stage, values, inputs, store, backend, {STAGE_KEY: key}, view)
+        async with watch_for_cancel(store, run_id):
             state = await run_stage(title or stage.name, work)
             return await state.aresult()
 

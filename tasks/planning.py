@@ -11,6 +11,9 @@ from tasks.stages.data import EVALUATION
 from tasks.terminal import clock
 
 NAMED_BEFORE = 3
+"""Stages that a row comes after which are named; the others are counted."""
+NAMED_CHANGES = 5
+"""Changes likewise."""
 
 
 def needed_for(targets: Sequence[str], stages: Sequence[Stage]) -> list[Stage]:
@@ -34,7 +37,7 @@ def needed_for(targets: Sequence[str], stages: Sequence[Stage]) -> list[Stage]:
 
 def plan_targets(config: ExperimentConfig, targets: Sequence[str], store: Store) -> Plan:
     """The plan for ``targets`` under ``config`` given what ``store`` holds. Nothing is started."""
-    return make_plan(needed_for(targets, pipeline_stages(config)), config.model_dump(mode="json"), store)
+    return make_plan(needed_for(targets, pipeline_stages(config)), config.keyed(), store)
 
 
 def table_rows(plan: Plan) -> list[dict[str, str]]:
@@ -46,11 +49,13 @@ def table_rows(plan: Plan) -> list[dict[str, str]]:
 
 
 def _why(row: PlanRow) -> list[str]:
-    """The row's reasons; a long list of stages it comes after is cut."""
-    if len(row.after) <= NAMED_BEFORE:
-        return list(row.reasons)
-    named, rest = ", ".join(row.after[:NAMED_BEFORE]), len(row.after) - NAMED_BEFORE
-    return [f"after {named} and {rest} more", *row.reasons[1:]]
+    """The row's reasons; a long list of stages it comes after is cut, and one of changes."""
+    reasons = list(row.reasons)
+    if len(row.after) > NAMED_BEFORE:
+        named, rest = ", ".join(row.after[:NAMED_BEFORE]), len(row.after) - NAMED_BEFORE
+        reasons[0] = f"after {named} and {rest} more"
+    unnamed = len(reasons) - NAMED_CHANGES - bool(row.after)
+    return [*reasons[:-unnamed], f"and {unnamed} more changes"] if unnamed > 1 else reasons
 
 
 def summary_line(plan: Plan) -> str:

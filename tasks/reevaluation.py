@@ -8,13 +8,12 @@ the newest.
 
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffsensei.config import ExperimentConfig
-from infra.jobs.local import LocalBackend
 from infra.outcome import StageCancelled, StageError
 from infra.refs import RefConflict
 from infra.stage import Stage
@@ -76,17 +75,23 @@ def stored_evaluations(config: ExperimentConfig, store: Store) -> "Evaluations":
     return read_evaluations(store.object(ref.kind, ref.digest).path)
 
 
-def record_tables(config: ExperimentConfig, store: Store, tables: "Sequence[BenchmarkTable]", reason: str) -> ObjectRef:
-    """Store the experiment's tables with ``tables`` in place of those of the same benchmarks; others stay.
+def record_tables(
+    config: ExperimentConfig,
+    store: Store,
+    build: "Callable[[Evaluations], Sequence[BenchmarkTable]]",
+    reason: str,
+) -> ObjectRef:
+    """Store the experiment's tables with those that ``build`` makes of them in their place; others stay.
 
-    Two runs at once lose nothing: whoever comes second begins with what the first one stored.
+    Two runs at once lose nothing: whoever comes second builds on what the first one stored.
     """
     from diffsensei.evaluation.matrix import write_evaluations
 
     while True:
         current = store.refs.read(EVALUATIONS, config.name)
+        before = stored_evaluations(config, store)
         with tempfile.TemporaryDirectory() as folder:
-            write_evaluations(stored_evaluations(config, store).with_tables(tables), Path(folder))
+            write_evaluations(before.with_tables(build(before)), Path(folder))
             stored = store.publish_object(Path(folder), EVALUATIONS)
         try:
             expected = current.digest if current else None
@@ -116,7 +121,7 @@ async def run_evaluation(config: ExperimentConfig, checkpoints: str) -> Evaluate
     run = await run_pipeline(config, targets_of(checkpoints))
     before = stored_evaluations(config, run.store)
     known = [] if checkpoints == "configured" else known_checkpoints(run.store)
-    tables = []
+    filled_in: list[_Filling] = []
     for name, prefix in BENCHMARKS.items():
         frozen = run.results.get(f"{prefix}benchmark")
         if frozen is None:
@@ -132,8 +137,12 @@ async def run_evaluation(config: ExperimentConfig, checkpoints: str) -> Evaluate
             filling.keep("checkpoint")
         for checkpoint in known:
             await filling.add(checkpoint)
-        tables.append(filling.table())
-    stored = record_tables(config, run.store, tables, f"{len(known)} checkpoints")
+        filled_in.append(filling)
+
+    def build(current: "Evaluations") -> "list[BenchmarkTable]":
+        return [filling.table(current) for filling in filled_in]
+
+    stored = record_tables(config, run.store, build, f"{len(known)} checkpoints")
     return Evaluated(run, stored, read_evaluations(stored.path))
 
 
@@ -148,7 +157,6 @@ class _Filling:
         self._annotations = annotations
         self._benchmark = benchmark
         self._before = before
-        self._values = run.config.model_dump(mode="json")
         self._rows: list[Row] = []
         self._cells: list[Cell] = []
         self._drawings: dict[str, str] = {}
@@ -180,11 +188,15 @@ class _Filling:
             notes = (str(error).splitlines()[0],)
         self._rows.append(checkpoint_row(checkpoint, notes))
 
-    def table(self) -> "BenchmarkTable":
+    def table(self, current: "Evaluations") -> "BenchmarkTable":
+        """What was filled, and of the table as it is by now the rows that another run added meanwhile."""
         from diffsensei.evaluation.matrix import filled
 
         name, digest, columns = self._benchmark.name, self._benchmark.digest, self._benchmark.columns
-        return filled(self._before, name, digest, columns, self._rows, self._cells, self._drawings)
+        newest = current.table(name)
+        seen = {row.key for row in (*self._rows, *(self._before.rows if self._before else ()))}
+        added = [row for row in (newest.rows if newest else ()) if row.key not in seen]
+        return filled(newest, name, digest, columns, [*self._rows, *added], self._cells, self._drawings)
 
     async def _fill(self, checkpoint: Checkpoint) -> None:
         from diffsensei.evaluation.matrix import cells_of, missing_cells
@@ -205,8 +217,7 @@ class _Filling:
         self._cells += cells_of(summary, {info.name: place for info in summary.methods if info.role == "method"})
 
     async def _result(self, stage: Stage, inputs: Mapping[str, ObjectRef], title: str) -> ObjectRef:
-        run = self._run
-        return (await run_alone(stage, self._values, inputs, run.store, LocalBackend(), title)).object
+        return (await run_alone(stage, self._run.config, inputs, self._run.store, title)).object
 
 
 def checkpoint_row(checkpoint: Checkpoint, notes: tuple[str, ...] = ()) -> "Row":

@@ -27,6 +27,13 @@ class StageView(Protocol):
     def finished(self, stage: str, how: str, seconds: float) -> None: ...
 
 
+def print_lines(lines: Sequence[str]) -> None:
+    """Lines for a person beside the result, never read as markup."""
+    console = Console(stderr=True, highlight=False)
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
 @contextmanager
 def open_view() -> Iterator[StageView]:
     """Live bars on a terminal, plain lines elsewhere."""
@@ -130,11 +137,11 @@ def _eta(progress: Mapping[str, Any]) -> str:
     return "-" if eta is None else clock(eta)
 
 
-def print_plan(rows: Sequence[Mapping[str, str]]) -> None:
-    """The plan as a table on stdout; ``rows`` have stage, action, why, time."""
+def print_table(rows: Sequence[Mapping[str, str]]) -> None:
+    """A table on stdout; all ``rows`` have the keys of the first, which head its columns."""
     table = Table(box=None, pad_edge=False)
-    for column in ("stage", "action", "time", "why"):
+    for column in rows[0] if rows else ():
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(row["stage"], row["action"], row["time"], row["why"])
+        table.add_row(*row.values())
     Console(highlight=False).print(table)

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from diffsensei.config.base import Config, NonNegativeInt, Rate
-from diffsensei.config.schema import SamplingConfig, TrainStageConfig
+from diffsensei.config.schema import GeneratorStageConfig, SamplingConfig, TrainStageConfig
 
 
 class SharingConfig(Config):
@@ -56,7 +56,8 @@ class DropConfig(Config):
 
 
 class MsDiffusionConfig(Config):
-    """Grounding resampler and masked subject attention on the frozen manga text-to-image model."""
+    """Grounding resampler and masked subject attention on the manga text-to-image model; a row of the table without
+    dialogs, and one with DiffSensei's dialog embedding (the paper's dagger)."""
 
     clip_image_encoder: str
     """Its own image encoder (hub id, folder or ``embedded:<name>``)."""
@@ -64,7 +65,12 @@ class MsDiffusionConfig(Config):
     """What every subject is called: MangaZero has no phrases."""
     grounding: GroundingConfig
     drops: DropConfig
-    training: TrainStageConfig
+    training: GeneratorStageConfig
+    """The row without dialogs. As published, ``trained`` is ip: the UNet stays frozen."""
+    dialogs_training: GeneratorStageConfig
+    """The row with dialogs. ``trained`` is full, as in DiffSensei's stage 1: to a frozen UNet (new) one dialog vector
+    can hardly teach bubbles, and the paper's dialog F1 of 0.720 for this row says that its UNet learnt them. The paper
+    does not say what it trained."""
     sampling: SamplingConfig
 
 
@@ -162,8 +168,9 @@ class SeedStoryConfig(Config):
     """A language model over interleaved captions and image features, and an SDXL that draws features."""
 
     visual_encoder: str
-    """CLIP vision tower (hub id, folder or ``embedded:<name>``) whose patch tokens are the features; or Qwen-VL's, as a
-    file of its state dict or a folder with ``qwen_vit_G.pt``."""
+    """What panels are known by: Qwen-VL's tower, as the hub id or folder of Qwen-VL, a folder with ``qwen_vit_G.pt`` or
+    a file of its state dict; or, at small sizes, the patch tokens of a CLIP vision tower (hub id, folder or
+    ``embedded:<name>``)."""
     llm: str
     """Llama with image slots in its vocabulary, tokenizer beside it."""
     language: SeedStoryLanguageConfig

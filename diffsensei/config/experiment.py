@@ -1,12 +1,15 @@
 """One complete experiment. Presets (`presets.py`) give complete values of it."""
 
 import math
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from diffsensei.config.base import Config, NonNegativeInt
 from diffsensei.config.baselines import BaselinesConfig
+from diffsensei.config.gate import GateConfig
+from diffsensei.config.jobs import JobsConfig
 from diffsensei.config.schema import (
     DataConfig,
     EvaluationConfig,
@@ -33,20 +36,25 @@ class ExperimentConfig(Config):
     baselines: BaselinesConfig
     evaluation: EvaluationConfig
     study: StudyConfig
+    gate: GateConfig
     release: ReleaseConfig
     report: ReportConfig
     runtime: RuntimeConfig
+    jobs: JobsConfig = JobsConfig()
+
+    def keyed(self) -> dict[str, Any]:
+        """JSON of all that stages are given: everything but where jobs run, which no key may depend on."""
+        return self.model_dump(mode="json", exclude={"jobs"})
 
     @model_validator(mode="after")
     def _batches_divide(self) -> "ExperimentConfig":
         tiers = self.data.buckets.tiers
         processes = self.training.num_processes
-        for name in ("pretrain", "stage1", "stage2"):
-            stage: TrainStageConfig = getattr(self.training, name)
+        for path, stage in (*_stages("training", self.training), *_stages("baselines", self.baselines)):
             for field in ("global_batch_size", "micro_batch_size"):
                 if len(getattr(stage, field)) != len(tiers):
                     raise ValueError(
-                        f"training.{name}.{field} has {len(getattr(stage, field))} entries for "
+                        f"{path}.{field} has {len(getattr(stage, field))} entries for "
                         f"{len(tiers)} size tiers {tiers}; give one per tier"
                     )
             for tier, whole, micro in zip(tiers, stage.global_batch_size, stage.micro_batch_size, strict=True):
@@ -54,9 +62,14 @@ class ExperimentConfig(Config):
                 if whole % unit:
                     usable = [str(n) for n in (whole // unit * unit, (whole // unit + 1) * unit) if n]
                     raise ValueError(
-                        f"training.{name}.global_batch_size {whole} (tier {tier}) is not a multiple of micro {micro} x "
+                        f"{path}.global_batch_size {whole} (tier {tier}) is not a multiple of micro {micro} x "
                         f"processes {processes} = {unit}; use {' or '.join(usable)}"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _processes_fill_nodes(self) -> "ExperimentConfig":
+        self.jobs.num_nodes(self.training.num_processes)
         return self
 
     @model_validator(mode="after")
@@ -80,3 +93,12 @@ class ExperimentConfig(Config):
                     f"{len(unet.block_out_channels)} levels; give one per level"
                 )
         return self
+
+
+def _stages(path: str, section: Config) -> Iterator[tuple[str, TrainStageConfig]]:
+    """The training stages of a section, by dotted path."""
+    for name, value in section:
+        if isinstance(value, TrainStageConfig):
+            yield f"{path}.{name}", value
+        elif isinstance(value, Config):
+            yield from _stages(f"{path}.{name}", value)

@@ -327,7 +327,8 @@ class TrainStageConfig(Config):
 
 
 class GeneratorStageConfig(TrainStageConfig):
-    """Stage 1, which may train less than everything. The resampler is always trained."""
+    """Stage 1 or a compared method of its kind, which may train less than the whole UNet. The resampler is always
+    trained."""
 
     trained: Literal["full", "lora", "new", "ip"] = "full"
     """Of the UNet: all of it; LoRA on the attention and the characters' keys and values; what the conditions added;
@@ -442,6 +443,9 @@ class ReportConfig(Config):
 
     study: str = ""
     """Folder of an analysed study (``study.json``, and ``power.json`` where it was simulated), or empty."""
+    images: Literal["none", "thumb", "full"] = "full"
+    """Pictures in it: none (boxes and scores only, for data that may not be shown), thumbnails of 256 pixels, or also
+    views of 768."""
 
 
 class SlurmDaskConfig(Config):
@@ -477,3 +481,6 @@ class RuntimeConfig(Config):
     compile: Literal["none", "blocks"] = "none"
     """torch.compile for the repeated blocks of the UNet in training: the same result to rounding, but a wait at the
     first step of every size of panels; for runs with few sizes. Needs a C++ compiler."""
+    prompt_row_tokens: PositiveInt | None = None
+    """Tokens in a row of the language model's training batch, which several prompts then share: the same result to
+    rounding. None gives each prompt a row, padded to the longest."""

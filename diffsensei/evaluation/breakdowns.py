@@ -11,8 +11,8 @@ import pandas as pd
 
 from diffsensei.evaluation.benchmark import BenchmarkPanel
 from diffsensei.evaluation.item_metrics import ItemMetric, measurement_counts, page_sums
+from diffsensei.evaluation.results import MIN_SHOWN
 
-MIN_SHOWN = 20
 ASPECTS = ((0.8, "tall"), (1.25, "square"), (float("inf"), "wide"))
 """Upper bounds of width / height."""
 MANY_CHARACTERS = 3

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from diffsensei.config.schema import EvaluationConfig
 from diffsensei.evaluation.compared_methods import pairs
@@ -42,17 +43,10 @@ def _compare(
     items: pd.DataFrame, method: str, baseline: str, metric: ItemMetric, evaluation: EvaluationConfig
 ) -> Comparison | None:
     """Both methods over the panels (and characters) both were measured on; None where there are none."""
-    keys = ["metric", "seed", "page_id", "panel_id", "character"]
-    mine = items[(items["metric"].isin(metric.items)) & (items["tp"].notna() | items["value"].notna())]
-    ours, theirs = (
-        mine[mine["method"] == name].fillna({"character": ""}).set_index(keys).sort_index()
-        for name in (method, baseline)
-    )
-    shared = ours.index.intersection(theirs.index)
-    if shared.empty:
+    paired = paired_page_sums(items[items["method"] == method], items[items["method"] == baseline], metric)
+    if paired is None:
         return None
-    pages, a = page_sums(ours.loc[shared].reset_index(), metric)
-    _, b = page_sums(theirs.loc[shared].reset_index(), metric)
+    pages, a, b = paired
     statistic = metric.statistic
     difference = float(statistic(a.sum(0)) - statistic(b.sum(0)))
     if not np.isfinite(difference):
@@ -81,3 +75,26 @@ def _compare(
         n_pages=len(pages),
         effect_size=paired_effect_size(a, b, statistic),
     )
+
+
+def paired_page_sums(
+    ours: pd.DataFrame, theirs: pd.DataFrame, metric: ItemMetric
+) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]] | None:
+    """Page ids (P) and both methods' sums (P, K) over the panels and characters that both were measured on.
+
+    Each table has the rows of one method (`ITEM_COLUMNS`), of one run or of two. None where they share no measurement.
+    """
+    keys = ["metric", "seed", "page_id", "panel_id", "character"]
+    first, second = (
+        table[table["metric"].isin(metric.items) & (table["tp"].notna() | table["value"].notna())]
+        .fillna({"character": ""})
+        .set_index(keys)
+        .sort_index()
+        for table in (ours, theirs)
+    )
+    shared = first.index.intersection(second.index)
+    if shared.empty:
+        return None
+    pages, a = page_sums(first.loc[shared].reset_index(), metric)
+    _, b = page_sums(second.loc[shared].reset_index(), metric)
+    return pages, a, b

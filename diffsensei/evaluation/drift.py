@@ -75,12 +75,12 @@ def freeze_reference(
     for seed in evaluation.seeds:
         (output / "drawn" / "images" / str(seed)).mkdir(parents=True)
         for panel in chosen:
-            name = Path("images") / str(seed) / f"{panel.panel_id}.png"
+            image = Path("images") / str(seed) / f"{panel.panel_id}.png"
             if panel.given:
                 continue
-            if not (drawn / name).is_file():
-                raise ValueError(f"{drawn} lacks {name}: only a whole drawing can be frozen; draw it again")
-            shutil.copyfile(drawn / name, output / "drawn" / name)
+            if not (drawn / image).is_file():
+                raise ValueError(f"{drawn} lacks {image}: only a whole drawing can be frozen; draw it again")
+            shutil.copyfile(drawn / image, output / "drawn" / image)
     _score(evaluation, output, workspace, output / "recorded")
 
 

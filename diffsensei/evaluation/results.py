@@ -28,6 +28,8 @@ ITEM_COLUMNS = (
 
 GROUND_TRUTH = "ground_truth"
 SHUFFLED_TRUTH = "shuffled_truth"
+MIN_SHOWN = 20
+"""Fewest measurements of a part of the benchmark for which a difference is told."""
 
 
 class MetricDefinition(Config):

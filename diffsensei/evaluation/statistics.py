@@ -47,6 +47,11 @@ def sums_by_page(page_ids: Sequence[str], columns: Floats) -> tuple[list[str], F
     return [str(page) for page in pages], sums
 
 
+def page_counts(num_pages: int, resamples: int, rng: np.random.Generator) -> Floats:
+    """How often each page is drawn in each resample: (resamples, P), rows adding up to P."""
+    return rng.multinomial(num_pages, np.full(num_pages, 1 / num_pages), size=resamples).astype(np.float64)
+
+
 def cluster_bootstrap(
     sums: Floats, statistic: Statistic, *, resamples: int, confidence: float, rng: np.random.Generator
 ) -> Interval:
@@ -56,7 +61,7 @@ def cluster_bootstrap(
     """
     if len(sums) < 2:
         return Interval(None, None)
-    return _percentiles(statistic(_page_counts(len(sums), resamples, rng) @ sums), confidence)
+    return _percentiles(statistic(page_counts(len(sums), resamples, rng) @ sums), confidence)
 
 
 def paired_bootstrap(
@@ -66,7 +71,7 @@ def paired_bootstrap(
     assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
     if len(ours) < 2:
         return Interval(None, None)
-    counts = _page_counts(len(ours), resamples, rng)
+    counts = page_counts(len(ours), resamples, rng)
     return _percentiles(statistic(counts @ ours) - statistic(counts @ theirs), confidence)
 
 
@@ -150,10 +155,6 @@ def _normal(value: float, page_values: Floats, confidence: float, floor: float |
     """Around ``value`` as the mean of one value per page (P,): what a jackknife makes of any figure."""
     half = float(norm.ppf(0.5 + confidence / 2) * page_values.std(ddof=1) / np.sqrt(len(page_values)))
     return Interval(value - half if floor is None else max(value - half, floor), value + half)
-
-
-def _page_counts(num_pages: int, resamples: int, rng: np.random.Generator) -> Floats:
-    return rng.multinomial(num_pages, np.full(num_pages, 1 / num_pages), size=resamples).astype(np.float64)
 
 
 def _percentiles(figures: Floats, confidence: float) -> Interval:

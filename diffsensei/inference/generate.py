@@ -35,7 +35,6 @@ def generate_panels(
     stage2: Path | None = None,
 ) -> None:
     """Stage: `draw_benchmark` with a method of the DiffSensei family. Raises ValueError for missing or unfit inputs."""
-    torch.set_num_threads(num_threads)
     outputs = {name: path for name, path in (("pretrain", pretrain), ("stage1", stage1), ("stage2", stage2)) if path}
     draw_benchmark(
         build_method(method, model.foundations, outputs, drawing_device()),
@@ -68,6 +67,7 @@ def draw_benchmark(
     Images already in the workspace stay. What is redone is a whole piece (`Method.pieces`), so an interrupted run gives
     the same bits as an uninterrupted one. Raises ValueError for missing or unfit inputs.
     """
+    torch.set_num_threads(num_threads)
     pages = pages_of(read_requests(benchmark / "panels.jsonl"))
     images = workspace / "images"
     pending = [

@@ -49,8 +49,8 @@ def encode_with_clip(clip: ImageEncoder, pixels: Tensor) -> Tensor:
 
 def clip_tokens_of(clip: ImageEncoder, images: list[NDArray[np.uint8]]) -> Tensor:
     """K grey images (H, W), also none, to CLIP tokens (K, S, clip_dim)."""
-    blank = blank_clip_tokens(clip)
     if not images:
+        blank = blank_clip_tokens(clip)
         return blank.new_zeros(0, *blank.shape)
     with torch.no_grad():
         return encode_with_clip(clip, _pixels(clip, [Image.fromarray(image).convert("RGB") for image in images]))

@@ -22,6 +22,7 @@ from diffsensei.config.schema import IdentityAdapterConfig
 from diffsensei.models.agent_resampler import AgentResamplers
 from diffsensei.models.identity_prompt import IGNORED, IdentityPrompts, PromptBatch
 from diffsensei.models.identity_speech import next_token, speak
+from diffsensei.models.prompt_packing import packed_hidden_states
 from diffsensei.models.weights import WEIGHTS, load_strict
 
 logger = logging.getLogger(__name__)
@@ -85,20 +86,24 @@ class IdentityAdapter(nn.Module):
         )
         self.llm: PeftModel = get_peft_model(llm, lora)
 
-    def forward(self, captions: list[str], source_tokens: Tensor) -> AdapterOutput:
-        """``source_tokens`` (B, N*Q, C), zeros in absent slots, with ``captions`` (B) -> adapted tokens and LM loss."""
-        prompts = self.prompts.encode(captions).to(source_tokens.device)
+    def forward(self, captions: list[str], source_tokens: Tensor, row_tokens: int | None = None) -> AdapterOutput:
+        """``source_tokens`` (B, N*Q, C), zeros in absent slots, with ``captions`` (B) -> adapted tokens and LM loss.
+
+        Prompts share rows of about ``row_tokens`` (`prompt_packing`); None gives each a row of its own, padded.
+        """
+        encoded = self.prompts.encode(captions)
+        prompts = encoded.to(source_tokens.device)
         base: LlamaForCausalLM = self.llm.get_base_model()  # type: ignore[assignment]
-        hidden = _hidden_states(base, _embedded(base, self.agent, prompts, source_tokens))
+        embedded = _embedded(base, self.agent, prompts, source_tokens)
+        if row_tokens is None:
+            hidden = _hidden_states(base, embedded)
+        else:
+            hidden = packed_hidden_states(base, embedded, encoded.lengths.tolist(), row_tokens)
         predicted = _read_answer(self.agent, _slots(prompts, hidden))
         targets = prompts.labels[:, 1:]
         framed = targets != IGNORED
         logits = base.lm_head(hidden[:, :-1][framed])
         return AdapterOutput(predicted, F.cross_entropy(logits.float(), targets[framed]))
-
-    def training_outputs(self, captions: list[str], source_tokens: Tensor) -> AdapterOutput:
-        """The forward pass, by the name the trainer uses."""
-        return self(captions, source_tokens)
 
     @torch.no_grad()
     def adapt(self, captions: list[str], source_tokens: Tensor) -> Tensor:

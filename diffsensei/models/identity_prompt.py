@@ -28,6 +28,8 @@ class PromptBatch:
     """(B, S) int64: where the hidden states of the answer are read."""
     labels: Tensor
     """(B, L) int64: the answer's framing tokens; `IGNORED` elsewhere, also on the image tokens."""
+    lengths: Tensor
+    """(B,) int64: tokens before the padding."""
 
     def to(self, device: torch.device | str) -> "PromptBatch":
         """The same on ``device``."""
@@ -90,6 +92,7 @@ class IdentityPrompts:
             question_lengths=torch.tensor([answer for _, _, answer in rows]) - 1 - len(self._blank),
             answer_positions=torch.tensor([answer for _, _, answer in rows])[:, None] + offsets,
             labels=labels,
+            lengths=torch.tensor([len(ids) for ids, _, _ in rows]),
         )
 
     def _row(self, caption: str) -> tuple[list[int], int, int]:

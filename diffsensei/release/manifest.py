@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from diffsensei.config.base import Config
 
 MANIFEST = "manifest.json"
+CERTIFICATION = "certification"
+"""Folder of a published bundle that holds its certificate, made after it and covered by digests of its own."""
 _BLOCK = 2**20
 
 
@@ -74,4 +76,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _files(bundle: Path) -> list[Path]:
-    return sorted(path for path in bundle.rglob("*") if path.is_file() and path != bundle / MANIFEST)
+    apart = bundle / CERTIFICATION
+    return sorted(
+        path for path in bundle.rglob("*") if path.is_file() and path != bundle / MANIFEST and apart not in path.parents
+    )

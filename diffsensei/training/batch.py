@@ -95,7 +95,22 @@ class BatchPlan:
         return Part(bucket, panels[places.start : places.stop], streams)
 
 
-class CaptionedBatches:
+class PlannedBatches:
+    """Batches whose sizes a `BatchPlan` decides; what is in them, their children."""
+
+    def __init__(self, plan: BatchPlan) -> None:
+        self._plan = plan
+
+    def num_parts(self, step: int) -> int:
+        """As `BatchPlan.num_parts`."""
+        return self._plan.num_parts(step)
+
+    def num_items(self, step: int) -> int:
+        """As `BatchPlan.num_items`."""
+        return self._plan.num_items(step)
+
+
+class CaptionedBatches(PlannedBatches):
     """Panels with captions: what text-to-image training sees."""
 
     def __init__(
@@ -106,14 +121,9 @@ class CaptionedBatches:
         text: TextFeatures,
         caption_drop_rate: float,
     ) -> None:
-        self._plan, self._panels, self._moments, self._text = plan, panels, moments, text
+        super().__init__(plan)
+        self._panels, self._moments, self._text = panels, moments, text
         self._caption_drop_rate = caption_drop_rate
-
-    def num_parts(self, step: int) -> int:
-        return self._plan.num_parts(step)
-
-    def num_items(self, step: int) -> int:
-        return self._plan.num_items(step)
 
     def batch(self, step: int, part: int, device: torch.device) -> PanelBatch:
         bucket, rows, streams = self._plan.part(step, part)
@@ -127,7 +137,7 @@ class CaptionedBatches:
         ).to(device)
 
 
-class ConditionedBatches:
+class ConditionedBatches(PlannedBatches):
     """Panels with captions, characters and dialogs; for the MLLM adapter also with the characters to predict."""
 
     def __init__(
@@ -142,14 +152,9 @@ class ConditionedBatches:
         with_targets: bool,
     ) -> None:
         """``with_targets`` also orders characters by area, largest first, as the reference does for the adapter."""
-        self._plan, self._panels, self._moments, self._text = plan, panels, moments, text
+        super().__init__(plan)
+        self._panels, self._moments, self._text = panels, moments, text
         self._characters, self._conditioning, self._with_targets = characters, conditioning, with_targets
-
-    def num_parts(self, step: int) -> int:
-        return self._plan.num_parts(step)
-
-    def num_items(self, step: int) -> int:
-        return self._plan.num_items(step)
 
     def batch(self, step: int, part: int, device: torch.device) -> PanelBatch:
         bucket, rows, streams = self._plan.part(step, part)

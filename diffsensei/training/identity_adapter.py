@@ -27,12 +27,15 @@ class IdentityAdapterObjective(nn.Module):
         resampler: Resampler,
         config: IdentityAdapterConfig,
         scaling_factor: float,
+        prompt_row_tokens: int | None = None,
     ) -> None:
+        """``prompt_row_tokens``: see `IdentityAdapter.forward`."""
         super().__init__()
         self.adapter = adapter
         self.unet = unet.requires_grad_(False)
         self.resampler = resampler.requires_grad_(False)
         self._config = config
+        self._prompt_row_tokens = prompt_row_tokens
         self._diffusion_loss = DiffusionLoss(scaling_factor)
 
     def forward(self, batch: PanelBatch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -47,7 +50,7 @@ class IdentityAdapterObjective(nn.Module):
             target = self.resampler(targets.clip_tokens, targets.magi_cls, exists)[:, num_background:]
         background, source_tokens = source[:, :num_background], source[:, num_background:]
 
-        output = self.adapter.training_outputs(list(batch.captions), source_tokens)
+        output = self.adapter(list(batch.captions), source_tokens, self._prompt_row_tokens)
         # Slots without a character are masked out of the image, so they are no part of the regression either.
         slots = exists.repeat_interleave(num_background, dim=1).unsqueeze(-1)
         predicted = torch.where(slots, output.predicted, 0.0)

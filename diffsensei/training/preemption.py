@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import torch
@@ -11,12 +12,17 @@ from accelerate import Accelerator
 PREEMPTED = 143
 """Exit code after SIGTERM, as a shell reports it (128 + 15)."""
 
+SAME_REQUEST_S = 10.0
+"""A scheduler signals every process of a job, and launchers pass it on: what comes so soon is the first one again."""
+
 
 class Preemption:
-    """Whether SIGTERM has reached any rank. The first one asks for a stop; a second ends the process at once."""
+    """Whether SIGTERM has reached any rank. The first one asks for a stop; one that comes later than its echoes ends
+    the process at once."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._flag = False
+        self._asked_at = 0.0
         # Ranks agree over a CPU group: asking the accelerator would make it wait for the step on every step.
         self._group = torch.distributed.new_group(backend="gloo") if accelerator.num_processes > 1 else None
 
@@ -40,6 +46,7 @@ class Preemption:
         return bool(flag.item())
 
     def _receive(self, number: int, frame: object) -> None:
-        if self._flag:
+        if not self._flag:
+            self._flag, self._asked_at = True, time.monotonic()
+        elif time.monotonic() - self._asked_at > SAME_REQUEST_S:
             raise SystemExit(PREEMPTED)
-        self._flag = True

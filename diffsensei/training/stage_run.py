@@ -37,6 +37,13 @@ from diffsensei.training.trainer import Batches, TrainableStage, train
 Precision = Literal["no", "bf16"]
 Checkpointing = Literal["none", "llm", "all"]
 Compilation = Literal["none", "blocks"]
+RECORD = "training.json"
+"""What every training leaves beside its weights."""
+
+
+def is_own(output: Path) -> bool:
+    """Whether a stage of this project trained the weights in ``output``: imported ones have no record."""
+    return (output / RECORD).is_file()
 
 
 class StageRun:
@@ -191,7 +198,7 @@ class StageRun:
             "num_trained_parameters": sum(p.numel() for p in objective.parameters() if p.requires_grad),
             "last_metrics": last,
         }
-        (self._output / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+        (self._output / RECORD).write_text(json.dumps(record, indent=1) + "\n")
         logs = self._output / "logs"
         logs.mkdir()
         shutil.copyfile(self._workspace / "metrics.jsonl", logs / "metrics.jsonl")

@@ -198,6 +198,7 @@ def stage2(
     log_every_steps: int,
     gradient_checkpointing: Checkpointing,
     compilation: Compilation,
+    prompt_row_tokens: int | None,
     buckets: BucketConfig,
     vae: str,
     panels: Path,
@@ -209,7 +210,8 @@ def stage2(
     """The MLLM identity adapter on a frozen image generator; writes ``adapter/``.
 
     Further configuration: ``adapter`` model.adapter, ``llm`` model.foundations.llm, ``fidelity`` model.fidelity (as
-    stage 1 had it), ``conditioning`` data.conditioning. ``stage1`` is the output of that stage.
+    stage 1 had it), ``conditioning`` data.conditioning, ``prompt_row_tokens`` runtime.prompt_row_tokens. ``stage1`` is
+    the output of that stage.
     """
     run = StageRun(
         "stage2",
@@ -244,7 +246,9 @@ def stage2(
     batches = ConditionedBatches(
         run.plan(), training_panels, run.moments, text, characters, conditioning, with_targets=True
     )
-    objective = IdentityAdapterObjective(identity_adapter, network, extractor, adapter, run.moments.scaling_factor)
+    objective = IdentityAdapterObjective(
+        identity_adapter, network, extractor, adapter, run.moments.scaling_factor, prompt_row_tokens
+    )
     run.fit(objective, batches, log_every_steps)
     if run.is_main:
         identity_adapter.save_adapter(output / "adapter")

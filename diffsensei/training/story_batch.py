@@ -13,7 +13,7 @@ from torch import Tensor
 from diffsensei.data.panels.page_order import PageOrder
 from diffsensei.data.panels.panel_set import PanelSet
 from diffsensei.data.panels.training_panels import TrainingPanels
-from diffsensei.training.batch import BatchPlan
+from diffsensei.training.batch import BatchPlan, PlannedBatches
 from diffsensei.training.feature_store import PanelMoments
 
 
@@ -53,7 +53,7 @@ class StoryBatch:
         )
 
 
-class StoryBatches:
+class StoryBatches(PlannedBatches):
     """Every panel is a target, whatever its place on the page; ``window`` is K, ``side`` that of earlier images."""
 
     def __init__(
@@ -68,16 +68,11 @@ class StoryBatches:
         max_dialogs: int,
         own_images: bool = False,
     ) -> None:
-        self._plan, self._panel_set, self._panels, self._moments = plan, panel_set, panels, moments
+        super().__init__(plan)
+        self._panel_set, self._panels, self._moments = panel_set, panels, moments
         self._window, self._side, self._max_dialogs = window, side, max_dialogs
         self._own_images = own_images
         self._order = PageOrder(panel_set.panels)
-
-    def num_parts(self, step: int) -> int:
-        return self._plan.num_parts(step)
-
-    def num_items(self, step: int) -> int:
-        return self._plan.num_items(step)
 
     def batch(self, step: int, part: int, device: torch.device) -> StoryBatch:
         bucket, rows, _ = self._plan.part(step, part)

@@ -14,12 +14,14 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from diffsensei.config.base import config_digest
 from diffsensei.config.schema import TrainStageConfig
 from diffsensei.progress import Progress
 from diffsensei.seeding import stream_seed
 from diffsensei.training.averaging import WeightAverage
+from diffsensei.training.background_saver import BackgroundSaver
 from diffsensei.training.checkpoints import Checkpoint, CheckpointFolder
 from diffsensei.training.metrics import GRAD_NORM, LEARNING_RATE, LOSS, PANELS_PER_S, MetricsLog, Window
 from diffsensei.training.optimizer import build_optimizer, learning_rate, moments, restore_moments
@@ -104,7 +106,7 @@ class _Run:
             )
         self._stage.objective.train()
         self._since, self._items = time.monotonic(), 0
-        with self._preemption.watched():
+        with BackgroundSaver(self._checkpoints) as self._saver, self._preemption.watched():
             for step in range(start, self._config.steps):
                 self._step(step)
                 self._after(step + 1)
@@ -122,18 +124,28 @@ class _Run:
         totals: dict[str, Tensor] = {}
         for index in range(num_passes):
             part = index * num_processes + self._accelerator.process_index
-            batch = self._stage.batches.batch(step, part, self._accelerator.device)
+            with record_function("batch"):
+                batch = self._stage.batches.batch(step, part, self._accelerator.device)
             # Dropout draws from the global generator, so that one gets a named stream as well.
             torch.manual_seed(stream_seed(self._seed, "dropout", step, part))
             generator = torch.Generator(self._accelerator.device)
             generator.manual_seed(stream_seed(self._seed, "noise", step, part))
             last = index == num_passes - 1
             with contextlib.nullcontext() if last else self._accelerator.no_sync(self._model):
-                losses: dict[str, Tensor] = self._model(batch, generator)
-                self._accelerator.backward(losses["loss"] / num_passes)
+                with record_function("forward"):
+                    losses: dict[str, Tensor] = self._model(batch, generator)
+                with record_function("backward"):
+                    self._accelerator.backward(losses["loss"] / num_passes)
             for name, loss in losses.items():
                 totals[name] = totals.get(name, 0.0) + loss.detach() / num_passes
 
+        with record_function("optimizer"):
+            grad_norm = self._update(step)
+        self._window.add({f"train/{name}": loss for name, loss in totals.items()} | {GRAD_NORM: grad_norm})
+        self._items += self._stage.batches.num_items(step)
+
+    def _update(self, step: int) -> Tensor:
+        """Clip, update, forget the gradients; their norm before clipping (0-d)."""
         gradients = [parameter.grad for parameter in self._parameters.values() if parameter.grad is not None]
         grad_norm = nn.utils.get_total_norm(gradients)
         if self._config.max_grad_norm is not None:
@@ -144,8 +156,7 @@ class _Run:
         if self._average is not None:
             self._average.update(step)
         self._optimizer.zero_grad(set_to_none=True)
-        self._window.add({f"train/{name}": loss for name, loss in totals.items()} | {GRAD_NORM: grad_norm})
-        self._items += self._stage.batches.num_items(step)
+        return grad_norm
 
     def _after(self, done: int) -> None:
         """Log, save or stop after ``done`` optimizer steps."""
@@ -160,7 +171,7 @@ class _Run:
         if self._is_main:
             self._progress.advance(1, **({"loss": round(figures[LOSS], 4)} if figures else {}))
         if due or stopping:
-            self._save(done)
+            self._save(done, wait=last or stopping)
         if stopping and not last:
             logger.warning("%s: stopped by SIGTERM after step %d, checkpoint saved", self._stage.label, done)
             raise SystemExit(PREEMPTED)
@@ -189,7 +200,7 @@ class _Run:
             self._log.write(done, figures)
         return figures
 
-    def _save(self, done: int) -> None:
+    def _save(self, done: int, *, wait: bool) -> None:
         """One process writes: under data parallelism all hold the same weights and optimizer state."""
         names, rows = self._window.rows()
         if rows:
@@ -204,7 +215,9 @@ class _Run:
                 tensors["average"] = self._average.state()
             names, rows = self._window.rows()
             state = {"fingerprint": self._fingerprint(), "window_names": names, "window_rows": rows}
-            self._checkpoints.save(Checkpoint(done, tensors, state))
+            self._saver.save(Checkpoint(done, tensors, state))
+            if wait:  # before the others leave: a launcher ends the rest soon after the first one
+                self._saver.wait()
         self._accelerator.wait_for_everyone()
 
     def _resume(self) -> int:

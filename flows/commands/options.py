@@ -55,7 +55,9 @@ Overrides = Annotated[
 ]
 Checkpoint = Annotated[
     str,
-    typer.Option(help="A bundle's or pipeline's folder, the original release's, or `released` for the newest here."),
+    typer.Option(
+        help="A bundle's or pipeline's folder, the original release's, or `released`, `approved` or `candidate` here."
+    ),
 ]
 
 NewFolder = Annotated[Path, typer.Option(help="A new or empty folder.")]

@@ -1,17 +1,20 @@
-"""Running and planning flows, and what presets and reports hold."""
+"""Running and planning flows, and what presets hold."""
 
 import json
 import os
-import webbrowser
 from collections.abc import Iterator
 from pkgutil import resolve_name
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diffsensei.config import PAPER_SOURCES, ExperimentConfig, flatten, load_preset, parse_value
 from flows.catalog import FLOWS, FlowEntry, find_flow
 from flows.commands.options import Overrides, Preset
+
+if TYPE_CHECKING:
+    from infra.plan import Plan
+    from tasks.pricing import Price
 
 VALUE_WIDTH = 72
 
@@ -21,7 +24,6 @@ def add_commands(app: typer.Typer) -> None:
     app.command(epilog="Example: diffsensei run train --preset tiny --set training.stage2.steps=200")(run)
     app.command(epilog="Example: diffsensei plan train --set training.stage2.steps=200")(plan)
     app.command(epilog="Example: diffsensei show paper")(show)
-    app.command(epilog="Example: diffsensei report --open")(report)
     app.command(epilog="Example: diffsensei evaluations --all")(evaluations)
     app.command()(version)
 
@@ -70,6 +72,8 @@ def plan(
     flow: Annotated[str, typer.Argument(help=f"One of: {', '.join(FLOWS)}.")] = "full-pipeline",
     preset: Preset = "tiny",
     overrides: Overrides = None,
+    gpu: Annotated[str, typer.Option(help="Price the stages on it: a100, h100, h200, l40s or rtx4090.")] = "",
+    utilisation: Annotated[float, typer.Option(min=0.01, max=1.0, help="Share of its datasheet's speed.")] = 0.3,
 ) -> None:
     """What a run would do, stage by stage, and why; nothing is started."""
     entry = find_flow(flow)
@@ -79,15 +83,28 @@ def plan(
     config = load_preset(parameters.pop("preset"), parameters.pop("overrides"))
     from tasks.planning import plan_targets, summary_line, table_rows
     from tasks.publication import open_store
-    from tasks.terminal import print_plan
+    from tasks.terminal import print_table
 
     if entry.plan:
         for line in resolve_name(entry.plan)(config, open_store(), **parameters):
             typer.echo(line)
         return
     found = plan_targets(config, entry.targets, open_store())
-    print_plan(table_rows(found))
+    priced = _priced(config, found, gpu, utilisation) if gpu else None
+    print_table(table_rows(found))
     typer.echo(summary_line(found))
+    if priced is not None:
+        typer.echo()
+        print_table(priced.rows)
+        for note in priced.notes:
+            typer.echo(note)
+
+
+def _priced(config: ExperimentConfig, plan: "Plan", gpu: str, utilisation: float) -> "Price":
+    from diffsensei.costs.gpus import find_gpu
+    from tasks.pricing import price
+
+    return price(config, plan, find_gpu(gpu), utilisation)
 
 
 def show(
@@ -119,18 +136,6 @@ def _described(config: ExperimentConfig, preset: str, overrides: list[str]) -> I
 
 def _is_under(path: str, changed: set[str]) -> bool:
     return any(path == other or path.startswith(f"{other}.") for other in changed)
-
-
-def report(
-    open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
-) -> None:
-    """Where the newest report is."""
-    from tasks.publication import latest_report
-
-    path = latest_report()
-    typer.echo(str(path))
-    if open_it:
-        webbrowser.open(path.resolve().as_uri())
 
 
 def evaluations(

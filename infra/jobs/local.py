@@ -1,17 +1,17 @@
 """Jobs on this machine, as detached sessions: they outlive the process that submits them, and are found again."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 from infra.jobs.attempt import Attempt
-from infra.jobs.process import processes_of, signal_all, this_host
+from infra.jobs.process import inherited_environment, processes_of, signal_all, this_host
 from infra.jobs.runner import ALREADY_STARTED
-from infra.jobs.spec import TOKEN_VARIABLE, JobRef, JobSpec, JobState, JobStatus, JobUsage, SubmitError
+from infra.jobs.spec import TOKEN_VARIABLE, Home, JobRef, JobSpec, JobState, JobStatus, JobUsage, SubmitError
 
 _START_S = 120.0
 """A runner that was started but has written no ``job.json`` for so long is taken for dead."""
@@ -23,18 +23,23 @@ class LocalBackend:
     name = "local"
     poll_s = 0.5
 
+    @property
+    def home(self) -> Home:
+        """This process's own."""
+        return Home.here()
+
+    options: ClassVar[dict[str, Any]] = {}
+
     def __init__(self) -> None:
         self._ending: dict[str, float] = {}
 
     def submit(self, spec: JobSpec, attempt: Attempt, token: str) -> JobRef:
         """Start the runner, which reads ``spec`` from the attempt's intent; returns once the job has its identity."""
-        # The job gets nothing of the orchestrator: no api key, no flow run id, no settings meant for the caller.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         with attempt.log_path.open("ab") as log:
             code = subprocess.Popen(
                 [sys.executable, "-m", "infra.jobs.runner", str(attempt.path)],
                 cwd=spec.cwd,
-                env=inherited | {TOKEN_VARIABLE: token},
+                env=inherited_environment() | {TOKEN_VARIABLE: token},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -49,8 +54,7 @@ class LocalBackend:
 
     def find(self, attempt: Attempt, token: str) -> JobRef | None:
         """The job by the ``job.json`` that its runner writes before it starts anything."""
-        running = attempt.running()
-        return running.ref if running is not None and running.ref.token == token else None
+        return attempt.found(token)
 
     def poll(self, refs: Sequence[JobRef]) -> dict[JobRef, JobStatus]:
         """States by ``exit.json`` and process identity. What a dead runner left running is ended before LOST."""
@@ -58,7 +62,7 @@ class LocalBackend:
 
     def cancel(self, ref: JobRef) -> None:
         """Leave the request for the runner; if that is gone, `poll` ends what is left."""
-        Attempt(Path(ref.attempt)).cancel_path.touch()
+        Attempt(Path(ref.attempt)).request_cancel()
 
     def tail(self, ref: JobRef, num_lines: int = 40) -> str:
         """The last lines of the attempt's log."""
@@ -66,12 +70,7 @@ class LocalBackend:
 
     def usage(self, ref: JobRef) -> JobUsage | None:
         """Wall time, peak memory and GPU time of a job that is over."""
-        attempt = Attempt(Path(ref.attempt))
-        ended = attempt.exit()
-        if ended is None:
-            return None
-        gpu_s = ended.wall_s * attempt.intent().job.gpus
-        return JobUsage(wall_s=ended.wall_s, max_rss_bytes=ended.max_rss_bytes, gpu_s=gpu_s)
+        return Attempt(Path(ref.attempt)).usage()
 
     def _status(self, ref: JobRef) -> JobStatus:
         attempt = Attempt(Path(ref.attempt))

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from infra.jobs.spec import TOKEN_VARIABLE
+from infra.jobs.spec import ID_VARIABLE, RESTARTS_VARIABLE, TOKEN_VARIABLE
 
 _PROC = Path("/proc")
+OWNER_VARIABLE = "DIFFSENSEI_OWNER"
+"""Environment variable that names the command which started a process for itself alone: `infra.orphans`."""
+_NOT_ITS = ("PREFECT_", "SLURM_", ID_VARIABLE, RESTARTS_VARIABLE, TOKEN_VARIABLE, OWNER_VARIABLE)
 _STATE, _START_TIME = 0, 19
 """Positions in /proc/<pid>/stat after the parenthesised command name (fields 3 and 22 of proc(5))."""
 
@@ -50,19 +53,31 @@ def is_alive(identity: Identity) -> bool:
     )
 
 
+def inherited_environment() -> dict[str, str]:
+    """What a job gets of this process's environment: nothing of the orchestrator (so no api key and no flow run id),
+    and nothing of a job that this process may be in itself."""
+    return {name: value for name, value in os.environ.items() if name == "SLURM_CONF" or not name.startswith(_NOT_ITS)}
+
+
 def processes_of(token: str) -> list[int]:
     """Ids of the living processes that carry the job's token in their environment, this one left out."""
-    mark = f"{TOKEN_VARIABLE}={token}".encode()
-    found = []
+    return [pid for pid, value in processes_with(TOKEN_VARIABLE).items() if value == token]
+
+
+def processes_with(variable: str) -> dict[int, str]:
+    """Living processes that have ``variable`` in their environment, and its value; this one left out."""
+    mark = f"{variable}=".encode()
+    found = {}
     for folder in _PROC.iterdir():
         if not folder.name.isdigit() or int(folder.name) == os.getpid():
             continue
         try:
-            variables = (folder / "environ").read_bytes().split(b"\0")
+            entries = (folder / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if mark in variables:
-            found.append(int(folder.name))
+        for entry in entries:
+            if entry.startswith(mark):
+                found[int(folder.name)] = entry[len(mark) :].decode(errors="replace")
     return found
 
 

@@ -1,8 +1,10 @@
 """What a job is, to whoever starts it and to whichever backend runs it."""
 
+import os
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,6 +13,10 @@ if TYPE_CHECKING:
 
 TOKEN_VARIABLE = "DIFFSENSEI_JOB_TOKEN"
 """Environment variable that marks every process of a job, so that none is missed and no other is touched."""
+ID_VARIABLE = "DIFFSENSEI_JOB_ID"
+"""Environment variable in which a scheduler tells the runner the job's name there."""
+RESTARTS_VARIABLE = "DIFFSENSEI_JOB_RESTARTS"
+"""Environment variable that counts how often a scheduler has started the same job again."""
 
 
 class _Value(BaseModel):
@@ -24,12 +30,27 @@ class JobSpec(_Value):
     env: dict[str, str] = {}
     """Added to the environment that the backend gives."""
     cwd: str
+    nodes: int = 1
+    """Machines; the amounts below are of all of them together."""
     gpus: int = 0
     cpus: int = 1
     memory_gb: float = 4.0
+    """0: all that each machine has."""
     walltime_s: float = 24 * 3600.0
     grace_s: float = 120.0
     """From the request to stop (SIGTERM: save a checkpoint) to SIGKILL."""
+
+
+class Home(_Value):
+    """Where the project is for the jobs of a backend."""
+
+    python: str
+    cwd: str
+
+    @classmethod
+    def here(cls) -> Self:
+        """As for this process: nodes see the same files."""
+        return cls(python=sys.executable, cwd=os.getcwd())
 
 
 class JobRef(_Value):
@@ -89,6 +110,10 @@ class SubmitError(RuntimeError):
     """The backend would not take the job."""
 
 
+class BackendUnavailable(RuntimeError):
+    """The backend does not answer now: nothing is known, and asking again later is all that is to be done."""
+
+
 class Backend(Protocol):
     """Where jobs run. A failed query is never a failed job."""
 
@@ -96,11 +121,19 @@ class Backend(Protocol):
     poll_s: float
     """Longest sensible pause between polls."""
 
+    @property
+    def home(self) -> Home:
+        """The interpreter and the folder that its jobs start with."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """JSON from which `infra.jobs.backends.build_backend` makes its like in another process."""
+
     def submit(self, spec: JobSpec, attempt: "Attempt", token: str) -> JobRef:
-        """Start the job. Doing it twice with one token starts one job. Raises SubmitError."""
+        """Start the job. Doing it twice with one token starts one job. Raises SubmitError, BackendUnavailable."""
 
     def find(self, attempt: "Attempt", token: str) -> JobRef | None:
-        """The job that an earlier ``submit`` with this token started, if there is one."""
+        """The job that an earlier ``submit`` with this token started, if there is one. Raises BackendUnavailable."""
 
     def poll(self, refs: Sequence[JobRef]) -> dict[JobRef, JobStatus]:
         """The state of each job, in one query where the backend can."""

@@ -1,44 +1,21 @@
 "use strict";
+// A link to an entry that is folded away opens it; the navigation of a narrow window shows where one is.
 (function () {
-  const root = document.documentElement;
-  const boxes = document.querySelector("[data-toggle='boxes']");
-  const series = document.querySelector("[data-filter='series']");
-  const count = document.querySelector("[data-count]");
-  const cards = Array.from(document.querySelectorAll(".card"));
-
-  function toggleBoxes() {
-    const hidden = root.classList.toggle("no-boxes");
-    boxes.setAttribute("aria-pressed", String(!hidden));
+  function open() {
+    const name = decodeURIComponent(window.location.hash.slice(1));
+    const entry = name && document.getElementById(name);
+    const fold = entry && entry.closest("details");
+    if (!fold) return;
+    fold.open = true;
+    entry.scrollIntoView({ block: "start" });
   }
 
-  function filterSeries() {
-    let shown = 0;
-    for (const card of cards) {
-      card.hidden = series.value !== "" && card.dataset.series !== series.value;
-      shown += card.hidden ? 0 : 1;
-    }
-    if (count) count.textContent = String(shown);
+  const here = document.querySelector("nav [aria-current]");
+  if (here) {
+    const bar = here.closest(".bar-inner");
+    bar.scrollLeft = here.offsetLeft + here.offsetWidth / 2 - bar.clientWidth / 2;
   }
 
-  // From the card in focus; without one, from the first card below the bar.
-  function step(direction) {
-    const visible = cards.filter((card) => !card.hidden);
-    const current = visible.indexOf(document.activeElement.closest(".card"));
-    const below = visible.findIndex((card) => card.getBoundingClientRect().bottom > 90);
-    const next = visible[current >= 0 ? current + direction : below];
-    if (next) {
-      next.focus({ preventScroll: true });
-      next.scrollIntoView({ block: "start" });
-    }
-  }
-
-  if (boxes) boxes.addEventListener("click", toggleBoxes);
-  if (series) series.addEventListener("change", filterSeries);
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest("input, select, textarea")) return;
-    if (event.key === "b" && boxes) toggleBoxes();
-    else if (event.key === "j" && cards.length) step(1);
-    else if (event.key === "k" && cards.length) step(-1);
-  });
+  window.addEventListener("hashchange", open);
+  open();
 })();

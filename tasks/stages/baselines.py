@@ -33,7 +33,14 @@ def baseline_stages(config: ExperimentConfig) -> list[Stage]:
         *_ar_ldm(config),
         *_storygen(config),
         *_seed_story(config),
-        _generate(config, "storydiffusion", "storydiffusion", {"pretrain": "pretrain"}, sdxl=True),
+        _generate(
+            config,
+            "storydiffusion",
+            "storydiffusion",
+            {"method": "baselines.storydiffusion"},
+            {"pretrain": "pretrain"},
+            sdxl=True,
+        ),
         *_ms_diffusion(config),
     ]
     return [replace(stage, may_fail=True) for stage in stages]
@@ -71,45 +78,60 @@ def _sd_features_name(config: ExperimentConfig) -> str:
 
 
 def _ar_ldm(config: ExperimentConfig) -> list[Stage]:
-    blip = config.baselines.ar_ldm.blip.reference
+    path = "baselines.ar_ldm"
     trained = _train(
         config,
         "ar_ldm",
         "diffsensei.baselines.ar_ldm.stages:train_ar_ldm",
-        {"method": "baselines.ar_ldm", **_SD},
+        {
+            "stage": f"{path}.training",
+            **_fields("ar_ldm", "blip", "window", "caption_length", "drop_rate"),
+            **_SD,
+        },
         {"features": _sd_features_name(config)},
-        _sd_identity(config) | {"blip": digest(blip)},
+        _sd_identity(config) | {"blip": digest(config.baselines.ar_ldm.blip.reference)},
     )
-    return [trained, _generate(config, "ar_ldm", "ar_ldm", {"trained": "ar_ldm"}, sdxl=False)]
+    return [trained, _generate(config, "ar_ldm", "ar_ldm", {"method": path}, {"trained": "ar_ldm"}, sdxl=False)]
 
 
 def _storygen(config: ExperimentConfig) -> list[Stage]:
-    dialogs = {"max_dialogs": "data.conditioning.max_dialogs"}
+    path, module = "baselines.storygen", "diffsensei.baselines.storygen.stages"
+    shared = {**_fields("storygen", "drops", "mask_dialogs"), "max_dialogs": "data.conditioning.max_dialogs", **_SD}
     features = {"features": _sd_features_name(config)}
-    arguments = {"method": "baselines.storygen", **_SD, **dialogs}
-    module = "diffsensei.baselines.storygen.stages"
     found = _sd_identity(config)
     return [
-        _train(config, "storygen_single", f"{module}:train_storygen_single", arguments, features, found),
         _train(
-            config, "storygen", f"{module}:train_storygen", arguments, features | {"single": "storygen_single"}, found
+            config,
+            "storygen_single",
+            f"{module}:train_storygen_single",
+            {"stage": f"{path}.single", **shared},
+            features,
+            found,
         ),
-        _generate(config, "storygen", "storygen", {"trained": "storygen"}, sdxl=False),
+        _train(
+            config,
+            "storygen",
+            f"{module}:train_storygen",
+            {"stage": f"{path}.context", **_fields("storygen", "window", "context_side"), **shared},
+            features | {"single": "storygen_single"},
+            found,
+        ),
+        _generate(config, "storygen", "storygen", {"method": path}, {"trained": "storygen"}, sdxl=False),
     ]
 
 
 def _seed_story(config: ExperimentConfig) -> list[Stage]:
+    path, module = "baselines.seed_story", "diffsensei.baselines.seed_story.stages"
     recipe = config.baselines.seed_story
-    module = "diffsensei.baselines.seed_story.stages"
     found = {"visual_encoder": digest(recipe.visual_encoder), "llm": digest(recipe.llm)}
-    method = {"method": "baselines.seed_story", **foundations("vae")}
+    shared = {**_fields("seed_story", "visual_encoder", "window"), **foundations("vae")}
     weights = {"language": "seed_story_language", "trained": "seed_story"}
     return [
         _train(
             config,
             "seed_story_language",
             f"{module}:train_seed_story_language",
-            method,
+            {"stage": f"{path}.language_training", **_fields("seed_story", "llm", "language"), **shared},
             {"features": "features"},
             found | identity(config, "vae"),
         ),
@@ -117,12 +139,18 @@ def _seed_story(config: ExperimentConfig) -> list[Stage]:
             config,
             "seed_story",
             f"{module}:train_seed_story",
-            method | foundations(*_TEXTS),
+            {
+                "stage": f"{path}.detokenizer_training",
+                "max_caption_tokens": f"{path}.language.max_caption_tokens",
+                **_fields("seed_story", "resampler", "drop_rate"),
+                **shared,
+                **foundations(*_TEXTS),
+            },
             {"features": "features", "pretrain": "pretrain", "language": "seed_story_language"},
             found | identity(config, *_SDXL),
         ),
         *(
-            _generate(config, name, "seed_story", weights, sdxl=True, captions=captions)
+            _generate(config, name, "seed_story", {"method": path}, weights, sdxl=True, captions=captions)
             for name, captions in (("seed_story", "own"), ("seed_story_given", "given"))
         ),
     ]
@@ -130,15 +158,21 @@ def _seed_story(config: ExperimentConfig) -> list[Stage]:
 
 def _ms_diffusion(config: ExperimentConfig) -> list[Stage]:
     """Without and with dialogs: the paper's dagger must mean that it was given DiffSensei's dialog embedding."""
+    path = "baselines.ms_diffusion"
+    subjects = {**_fields("ms_diffusion", "clip_image_encoder", "phrase"), "conditioning": "data.conditioning"}
     stages = []
-    for name, dialogs in (("ms_diffusion", "none"), ("ms_diffusion_dialogs", "mask")):
+    for name, dialogs, recipe in (
+        ("ms_diffusion", "none", "training"),
+        ("ms_diffusion_dialogs", "mask", "dialogs_training"),
+    ):
         trained = _train(
             config,
             name,
             "diffsensei.baselines.ms_diffusion.stages:train_ms_diffusion",
             {
-                "method": "baselines.ms_diffusion",
-                "conditioning": "data.conditioning",
+                "stage": f"{path}.{recipe}",
+                **_fields("ms_diffusion", "grounding", "drops"),
+                **subjects,
                 **foundations(*_SDXL, "magi_image_encoder"),
             },
             {"features": "features", "pretrain": "pretrain"},
@@ -151,9 +185,15 @@ def _ms_diffusion(config: ExperimentConfig) -> list[Stage]:
         }
         trained = replace(trained, literals={"dialogs": dialogs}, pace={**trained.pace, **pace})
         drawn = _generate(
-            config, name, "ms_diffusion", {"pretrain": "pretrain", "trained": name}, sdxl=True, dialogs=dialogs
+            config,
+            name,
+            "ms_diffusion",
+            {"sampling": f"{path}.sampling", **subjects},
+            {"pretrain": "pretrain", "trained": name},
+            sdxl=True,
+            dialogs=dialogs,
         )
-        stages += [trained, replace(drawn, config={**drawn.config, "conditioning": "data.conditioning"})]
+        stages += [trained, drawn]
     return stages
 
 
@@ -186,15 +226,22 @@ def _train(
 
 
 def _generate(
-    config: ExperimentConfig, name: str, recipe: str, weights: Mapping[str, str], *, sdxl: bool, **literals: Json
+    config: ExperimentConfig,
+    name: str,
+    package: str,
+    arguments: Mapping[str, str],
+    weights: Mapping[str, str],
+    *,
+    sdxl: bool,
+    **literals: Json,
 ) -> Stage:
-    """The stage that draws with method ``name``; ``recipe`` is its section of the configuration."""
+    """The stage that draws with method ``name``, which lies in ``diffsensei.baselines.<package>``."""
     parts = {"foundations": "model.foundations"} if sdxl else _SD
     return Stage(
         name=f"generate_{name}",
-        version=2,
-        entry=f"diffsensei.baselines.{recipe}.stages:generate_{recipe}",
-        config={"method": f"baselines.{recipe}", "seeds": "evaluation.seeds", **parts},
+        version=3,
+        entry=f"diffsensei.baselines.{package}.stages:generate_{package}",
+        config={**arguments, "seeds": "evaluation.seeds", **parts},
         literals=literals,
         pace=threads(config),
         inputs={"benchmark": "benchmark", **weights},
@@ -202,6 +249,11 @@ def _generate(
         identity=identity(config, *_SDXL) if sdxl else _sd_identity(config),
         packages=TENSORS,
     )
+
+
+def _fields(method: str, *names: str) -> dict[str, str]:
+    """Argument -> dotted path of fields of a method that are handed over under their own names."""
+    return {name: f"baselines.{method}.{name}" for name in names}
 
 
 def _sd_identity(config: ExperimentConfig) -> dict[str, str]:

@@ -13,7 +13,7 @@ from infra.settings import Settings
 from infra.stage import Stage
 from tasks.stages.baselines import GENERATE_BASELINES
 from tasks.stages.data import EVALUATION
-from tasks.stages.parts import PIXELS, TENSORS, compute, digest, identity, threads
+from tasks.stages.parts import PIXELS, TENSORS, compute, identity, judge_identity, threads
 
 GENERATE: dict[str, tuple[str, tuple[str, ...]]] = {
     "generate_sdxl_t2i": ("sdxl_t2i", ("pretrain",)),
@@ -90,7 +90,7 @@ def score_stage(config: ExperimentConfig, name: str, drawn: Sequence[str]) -> St
         inputs={"benchmark": "benchmark", "annotations": "annotations"} | {stage: stage for stage in drawn},
         resources=compute(config),
         identity={
-            "judges": digest(
+            "judges": judge_identity(
                 judges.clip,
                 *judges.further_clip,
                 judges.dino,

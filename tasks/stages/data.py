@@ -42,6 +42,19 @@ def library_folder() -> Path:
     return Settings().store.absolute() / "library"
 
 
+def tombstones_folder() -> Path:
+    """Where it is written which pages were taken down: in the store, beside its objects."""
+    return Settings().store.absolute() / "tombstones"
+
+
+def _taken_down() -> dict[str, str]:
+    """What the validated pages may not hold; nothing where nothing was taken down."""
+    from diffsensei.data.tombstones import read_tombstones
+
+    digest = read_tombstones(tombstones_folder()).digest()
+    return {"tombstones": digest} if digest else {}
+
+
 def _chain(config: ExperimentConfig, source: DataSource, path: str, prefix: str) -> list[Stage]:
     annotations = Stage(
         name=f"{prefix}annotations",
@@ -73,9 +86,10 @@ def _chain(config: ExperimentConfig, source: DataSource, path: str, prefix: str)
             "buckets": "data.buckets",
             **foundations("text_encoder"),
         },
+        pace={"tombstones": str(tombstones_folder())},
         inputs={"annotations": stages[-1].name, "download_dir": images.name},
         resources=dask(config),
-        identity=identity(config, "text_encoder") | _validation_files(config),
+        identity=identity(config, "text_encoder") | _validation_files(config) | _taken_down(),
         packages=(*PIXELS, "great-expectations", "transformers"),
     )
     return [*stages, validated, _panels(config, source, validated.name, prefix)]
@@ -167,8 +181,8 @@ def _source_identity(source: DataSource, path: str) -> dict[str, str]:
     if isinstance(source, MangaZeroSource):
         return {"file": file_identity(f"{path}.annotations", source.annotations)}
     if isinstance(source, Manga109Source):
-        return {"files": _fingerprint(source.root)}
-    return {"files": _fingerprint(*source.paths)} if isinstance(source, FilesSource) else {}
+        return {"files": _fingerprint(f"{path}.root", source.root)}
+    return {"files": _fingerprint(f"{path}.paths", *source.paths)} if isinstance(source, FilesSource) else {}
 
 
 def _image_identity(source: DataSource, path: str) -> dict[str, str]:
@@ -180,16 +194,20 @@ def _image_identity(source: DataSource, path: str) -> dict[str, str]:
 
     found = {"retries": str(count_retries(library_folder() / "journal.jsonl"))}
     if source.images:
-        found["files"] = _fingerprint(*source.images)
+        found["files"] = _fingerprint(f"{path}.images", *source.images)
     if source.hash_list:
         found["hash_list"] = file_identity(f"{path}.hash_list", source.hash_list)
     return found
 
 
-def _fingerprint(*paths: str) -> str:
+def _fingerprint(field: str, *paths: str) -> str:
+    """What the files hold that ``field`` names. Raises ValueError, saying the field, where one does not exist."""
     from diffsensei.data.sources.fingerprint import fingerprint
 
-    return fingerprint(map(Path, paths))
+    try:
+        return fingerprint(map(Path, paths))
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
 
 
 def _validation_files(config: ExperimentConfig) -> dict[str, str]:

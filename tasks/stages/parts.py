@@ -10,6 +10,8 @@ from infra.stage import Json, Resources
 PIXELS = ("numpy", "pillow")
 TENSORS = ("torch", "diffusers", "transformers", "peft")
 
+DASK_WORKER_GB = 2.0
+
 
 def compute(config: ExperimentConfig, processes: int = 1) -> Resources:
     """A job of networks."""
@@ -18,7 +20,7 @@ def compute(config: ExperimentConfig, processes: int = 1) -> Resources:
     return Resources(
         gpus=gpus,
         cpus=config.runtime.num_threads * processes,
-        memory_gb=16.0,
+        memory_gb=config.jobs.memory_gb_per_process * processes,
         num_processes=processes,
         exclusive=True,
     )
@@ -28,7 +30,7 @@ def dask(config: ExperimentConfig) -> Resources:
     """A job that shares its work among Dask workers: here, or as jobs of Slurm."""
     workers = config.runtime.dask_workers
     if config.runtime.dask == "local":
-        return Resources(cpus=workers, dask_workers=workers)
+        return Resources(cpus=workers, memory_gb=DASK_WORKER_GB * workers, dask_workers=workers)
     slurm = SlurmWorkers.model_validate(config.runtime.dask.model_dump())
     return Resources(cpus=1, dask_workers=workers, dask_slurm=slurm)
 
@@ -61,6 +63,15 @@ def model_identity(field: str, reference: str) -> str:
         return digest(reference)
     except ValueError as error:
         raise ValueError(f"{field}: {error}") from None
+
+
+def judge_identity(*references: str) -> str:
+    """`digest` of encoders that judge; a file that is not there counts by its name.
+
+    Its metrics are then shown as not computed, and computed once it is there: absence is a state, no error.
+    """
+    absent = [name for name in references if name.endswith(".pt") and not Path(name).expanduser().is_file()]
+    return digest(*(name for name in references if name not in absent)) + "".join(f" without {name}" for name in absent)
 
 
 def file_identity(field: str, path: str) -> str:

@@ -14,7 +14,7 @@ ABLATIONS = "ablations"
 """Channel of the references to ablations, with one name a configuration."""
 STUDY_FILES = ("study.json", "power.json")
 
-_CHANGES_NO_FIGURE = {"runtime", "release", "study", "report"}
+_CHANGES_NO_FIGURE = {"runtime", "jobs", "gate", "release", "study", "report"}
 
 
 def reporting_stages(config: ExperimentConfig, names: Sequence[str]) -> list[Stage]:
@@ -32,7 +32,7 @@ def reporting_stages(config: ExperimentConfig, names: Sequence[str]) -> list[Sta
     )
     report = Stage(
         name="report",
-        version=3,
+        version=4,
         entry="reports.site:build_report",
         config={"config": ""},
         # Where they lie changes nothing; what they hold is in the identity.

@@ -99,7 +99,7 @@ def training_stages(config: ExperimentConfig) -> list[Stage]:
                 **images,
                 **common,
             },
-            pace=pace,
+            pace=pace | {"prompt_row_tokens": config.runtime.prompt_row_tokens},
             inputs=data | {"stage1": "stage1"},
             resources=resources,
             launcher="accelerate",

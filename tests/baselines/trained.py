@@ -1,9 +1,18 @@
 """What the tests of several methods start from: arguments all training stages share, and a pre-trained UNet."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
 from diffsensei.config.presets import tiny
+from diffsensei.methods import assembly
 from diffsensei.training.stages import pretrain
 
 TEXT = ("text_encoder", "text_encoder_2")
@@ -35,3 +44,34 @@ def run_pretrain(world: Any, experiment: Any, root: Path) -> Path:
         **common(world, root),
     )
     return root / "output"
+
+
+def assert_resumed_ends_alike(train: Callable[..., None], world: Any, root: Path, again: Path) -> None:
+    """``train`` has run to its end in ``root``: from the first of its two checkpoints it gives the same bytes."""
+    shutil.copytree(root / "workspace", again / "workspace")
+    _, last = sorted((again / "workspace" / "checkpoints").iterdir())
+    shutil.rmtree(last)
+    train(**common(world, again))
+    written, straight = (weights_in(folder / "output") for folder in (again, root))
+    assert len(straight) > 0
+    assert written == straight
+    assert last.is_dir(), "the last steps were trained again"
+
+
+def weights_in(folder: Path) -> dict[str, bytes]:
+    """Every safetensors file below ``folder``."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))}
+
+
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch, *stages: ModuleType) -> None:
+    """Let `build_...` of ``stages`` hold networks in bfloat16, on the CPU."""
+    for module in (assembly, *stages):
+        monkeypatch.setattr(module, "inference_dtype", lambda device: torch.bfloat16)
+
+
+def assert_drawn_alike(low: dict[str, Image.Image], full: dict[str, Image.Image], tolerance: float) -> None:
+    """Bfloat16 gives other pixels, but nearly the same ones: at most ``tolerance`` grey levels apart on average."""
+    assert low.keys() == full.keys()
+    for name, image in full.items():
+        apart = np.abs(np.asarray(image, np.float32) - np.asarray(low[name], np.float32)).mean()
+        assert 0 < apart < tolerance, (name, apart)

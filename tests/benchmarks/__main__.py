@@ -1,7 +1,8 @@
 """``python -m tests.benchmarks [name ...]``: ratios, each measured in one run against the plain way, and times.
 
 Ratios depend on the machine less than times do, but they do: quote them with it. Without a name, all ratios and the
-quick times; with names, those alone. ``formats``, ``workers`` and ``annotation_check`` take minutes: only by name.
+quick times; with names, those alone. ``formats``, ``workers``, ``galleries`` (a report of 950 panels) and
+``annotation_check`` take minutes: only by name.
 """
 
 import sys
@@ -12,7 +13,18 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import annotation_check, formats, politeness, scoring, votes, workers
+from tests.benchmarks import (
+    annotation_check,
+    formats,
+    galleries,
+    imbalance,
+    packing,
+    politeness,
+    scoring,
+    stalls,
+    votes,
+    workers,
+)
 from tests.benchmarks.cases import MODULES
 from tests.benchmarks.interleaved import measure
 
@@ -23,11 +35,17 @@ TIMES: dict[str, Callable[[], Iterable[str]]] = {
     "politeness": politeness.table,
     "scoring_run": lambda: [f"Scoring {scoring.PANELS} panels by 7 sets from features: {scoring.run_seconds():.1f} s"],
     "frechet": scoring.frechet_lines,
+    "stalls": lambda: [stalls.measured()],
+    "packing_share": lambda: [
+        f"Tokens of packed prompts that are no padding: {100 * packing.useful_share():.1f} % (97)"
+    ],
+    "imbalance": lambda: [imbalance.measured()],
     "votes": votes.measured,
 }
 LONG: dict[str, Callable[[], None]] = {
     "formats": formats.main,
     "workers": workers.main,
+    "galleries": galleries.main,
     "annotation_check": annotation_check.main,
 }
 

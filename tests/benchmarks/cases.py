@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from tests.benchmarks import answers, dialogs, loading, look_alikes, loops, masks, scoring
+from tests.benchmarks import answers, dialogs, drawing, loading, look_alikes, loops, masks, packing, scoring
 
-MODULES: tuple[ModuleType, ...] = (masks, dialogs, answers, loops, look_alikes, loading, scoring)
+MODULES: tuple[ModuleType, ...] = (masks, dialogs, answers, packing, loops, drawing, look_alikes, loading, scoring)
 """Each has ``cases()``."""

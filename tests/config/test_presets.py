@@ -33,6 +33,27 @@ def test_paper_numbers():
     assert paper.training.stage2.global_batch_size == (128, 32, 8)
 
 
+def test_compared_methods_see_as_many_panels_as_stage_1():
+    paper = load_preset("paper")
+    budget, methods = paper.training.stage1, paper.baselines
+    for stages in (
+        (methods.ar_ldm.training,),
+        (methods.storygen.single, methods.storygen.context),
+        (methods.seed_story.language_training, methods.seed_story.detokenizer_training),
+        (methods.ms_diffusion.training,),
+        (methods.ms_diffusion.dialogs_training,),
+    ):
+        assert sum(stage.steps for stage in stages) == budget.steps
+        assert {stage.global_batch_size for stage in stages} == {budget.global_batch_size}
+
+
+def test_every_recipe_of_a_compared_method_has_sources():
+    paths = [path for path in flatten(load_preset("paper")) if path.startswith("baselines.")]
+    recipes = {path for path in paths if path.endswith((".steps", ".learning_rate", ".weight_decay", ".trained"))}
+    assert sum(path.endswith(".steps") for path in recipes) == 12
+    assert recipes <= PAPER_SOURCES.keys()
+
+
 def test_an_override_changes_one_field_and_the_digest():
     base, changed = load_preset("tiny"), load_preset("tiny", ["training.stage2.steps=7"])
     before, after = flatten(base), flatten(changed)
@@ -49,6 +70,7 @@ def test_an_override_changes_one_field_and_the_digest():
         ("training.stage1.steps=1.5", "training.stage1.steps: "),
         ("training.stage1.global_batch_size=[20]", "20 (tier 64) is not a multiple of micro 16 x processes 1"),
         ("training.stage1.global_batch_size=[16,8]", "2 entries for 1 size tiers"),
+        ("baselines.ar_ldm.training.micro_batch_size=[3]", "baselines.ar_ldm.training.global_batch_size 16 (tier 64)"),
         ("training.num_processes=3", "micro 16 x processes 3 = 48; use 48"),
         ("training=1", "is a section with fields pretrain, stage1"),
         ("seed.x=1", "seed is a value, not a section"),

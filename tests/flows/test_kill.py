@@ -33,6 +33,7 @@ SMALL = {
     "baselines.storygen.single.steps": 2,
     "baselines.storygen.context.steps": 2,
     "baselines.ms_diffusion.training.steps": 2,
+    "baselines.ms_diffusion.dialogs_training.steps": 2,
     "baselines.seed_story.language_training.steps": 2,
     "baselines.seed_story.detokenizer_training.steps": 2,
     **{

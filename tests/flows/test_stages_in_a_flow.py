@@ -96,7 +96,7 @@ def test_cancelling_a_run_ends_its_jobs(store: Store, trivial_stages: str) -> No
         async def cancel_once_it_runs() -> None:
             while not any(attempt.is_live() for folder in store.stage_folders() for attempt in folder.attempts()):
                 await asyncio.sleep(0.1)
-            cancel_run(store, LocalBackend(), run_id)
+            cancel_run(store, run_id)
 
         await asyncio.gather(run_stages([stage], {}, store, LocalBackend()), cancel_once_it_runs())
 

@@ -1,11 +1,13 @@
-"""``python caller.py <store>``: a process of its own that asks for the stage COUNT, as a second terminal would."""
+"""``python caller.py <store> [backend options]``: a process of its own that asks for the stage COUNT, as a second
+terminal would. With options, as JSON, on Slurm."""
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 
 from infra.execution import execute
-from infra.jobs.local import LocalBackend
+from infra.jobs.backends import build_backend
 from infra.stage import Stage
 from infra.store import Store
 
@@ -18,11 +20,11 @@ COUNT = Stage(
 )
 
 
-def main(base: Path) -> None:
-    backend = LocalBackend()
-    backend.poll_s = 0.1
+def main(base: Path, options: str | None = None) -> None:
+    backend = build_backend("local", {}) if options is None else build_backend("slurm", json.loads(options))
+    backend.poll_s = 0.1 if options is None else backend.poll_s
     asyncio.run(execute(COUNT, COUNT.values(CONFIG), {}, Store(base), backend))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -72,6 +72,34 @@ def count(*, steps: int, pause_s: float, workspace: Path, output: Path) -> None:
     (output / "processes.txt").write_text((workspace / "processes").read_text())
 
 
+def regress(*, workspace: Path, output: Path) -> None:
+    """The real training loop on a small regression; at its sixth step it waits for GATE, or for a request to stop."""
+    import torch
+    from safetensors.torch import save_file
+
+    from tests.training.small_regression import AVERAGED, Points, fit
+
+    torch.set_num_threads(1)
+    objective = fit(workspace, AVERAGED, Points({6: lambda: _hold(workspace)}))
+    save_file(dict(objective.state_dict()), output / "weights.safetensors")
+
+
+def _hold(workspace: Path) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    assert callable(handler)
+    asked = []
+
+    def ask(number: int, frame: object) -> None:
+        asked.append(number)
+        handler(number, frame)  # type: ignore[arg-type]
+
+    signal.signal(signal.SIGTERM, ask)
+    (workspace / "held").touch()
+    while not asked and not Path(os.environ["GATE"]).exists():
+        time.sleep(0.05)
+    signal.signal(signal.SIGTERM, handler)
+
+
 def ignore_requests(*, workspace: Path, output: Path) -> None:
     """Neither it nor its child process heeds SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -93,3 +121,9 @@ def square_all(*, executor: Executor, workspace: Path, output: Path) -> None:
 
 def rank(*, workspace: Path, output: Path) -> None:
     (output / f"rank{os.environ['RANK']}.txt").write_text(os.environ["WORLD_SIZE"])
+
+
+def show_variables(*, workspace: Path, output: Path) -> None:
+    (output / "logs").mkdir()
+    (output / "logs" / "variables.json").write_text(json.dumps(dict(os.environ)))
+    (output / "shown").touch()

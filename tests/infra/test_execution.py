@@ -287,9 +287,9 @@ def test_preemption_saves_and_goes_on(store: Store, backend: LocalBackend, gate:
 
 
 def test_wall_time_ends_attempts_and_progress_is_kept(store: Store, backend: LocalBackend) -> None:
-    short = replace(COUNT, resources=Resources(walltime_s=0.7))
+    short = replace(COUNT, resources=Resources(walltime_s=0.7, max_attempts=1))
     with pytest.raises(StageInterrupted, match="ended timeout"):
-        _run(short, store, backend, max_attempts=1)
+        _run(short, store, backend)
     reached = _counted(store)
     (attempt,) = _attempts(store)
     ended = attempt.exit()
@@ -309,8 +309,8 @@ def test_jobs_are_cancelled_by_label_and_can_be_taken_up_again(store: Store, bac
         task = asyncio.create_task(execute(COUNT, COUNT.values(CONFIG), {}, store, backend, labels=labels))
         while not _counted(store):
             await asyncio.sleep(0.02)
-        assert cancel_jobs(store, backend, {"flow_run": "other"}) == []
-        assert len(cancel_jobs(store, backend, {"flow_run": "one"})) == 1
+        assert cancel_jobs(store, {"flow_run": "other"}) == []
+        assert len(cancel_jobs(store, {"flow_run": "one"})) == 1
         await task
 
     with pytest.raises(StageCancelled, match="run it again to go on"):
@@ -331,7 +331,7 @@ def test_a_cancelled_job_whose_runner_died_is_not_taken_up_by_itself(
         task = asyncio.create_task(execute(COUNT, COUNT.values(CONFIG), {}, store, backend, labels=labels))
         while not _counted(store):
             await asyncio.sleep(0.02)
-        (ref,) = cancel_jobs(store, backend, labels)
+        (ref,) = cancel_jobs(store, labels)
         os.kill(int(ref.id), signal.SIGKILL)
         await task
 
@@ -385,7 +385,7 @@ def test_a_stage_gets_a_cluster(store: Store, backend: LocalBackend) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("gpus", [0, 2])
 def test_a_stage_runs_in_several_processes(store: Store, backend: LocalBackend, gpus: int) -> None:
-    """By torchrun without GPUs and by accelerate with them; this function touches none, so none need be there."""
+    """With GPUs asked for and without; this function touches none, so none need be there."""
     stage = Stage(
         name="ranks",
         version=1,

@@ -173,7 +173,7 @@ def test_both_caption_and_source_matter(adapter: IdentityAdapter, source: torch.
 
 def test_lm_loss_is_the_token_mean_over_the_framing_tokens(adapter: IdentityAdapter, source: torch.Tensor) -> None:
     teach(adapter, [(question_states(adapter, source), word(adapter, "▁"))])
-    output = adapter.training_outputs(CAPTIONS, source)
+    output = adapter(CAPTIONS, source)
     torch.testing.assert_close(output.predicted, adapter.adapt(CAPTIONS, source))
     prompts = adapter.prompts.encode(CAPTIONS)
     llm = adapter.llm.get_base_model()
@@ -192,7 +192,7 @@ def test_what_learns(llm: LlamaForCausalLM, llm_tokenizer: PreTrainedTokenizerFa
         for name, parameter in adapter.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.1)
-    output = adapter.training_outputs(CAPTIONS, source)
+    output = adapter(CAPTIONS, source)
     (output.predicted.square().mean() + output.lm_loss).backward()
     learning = {name for name, parameter in adapter.named_parameters() if parameter.requires_grad}
     kinds = ("lora_A", "lora_B", "layernorm", "model.norm", "trainable_tokens_delta", "agent.")
@@ -222,7 +222,7 @@ def test_norms_and_rows_can_be_left_alone(
     with torch.no_grad():
         for parameter in adapter.trainable_parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    output = adapter.training_outputs(CAPTIONS, source)
+    output = adapter(CAPTIONS, source)
     (output.predicted.square().mean() + output.lm_loss).backward()
     reached = {name for name, parameter in adapter.named_parameters() if parameter.grad is not None}
     assert reached == {name for name, parameter in adapter.named_parameters() if parameter.requires_grad}

@@ -45,50 +45,6 @@ def test_pages_fit_their_width_and_show_every_picture(visit, width, scheme):
         assert tab.evaluate("Array.from(document.images).every(image => image.naturalWidth > 0)"), name
 
 
-def test_boxes_can_be_hidden_by_button_and_by_key(visit):
-    tab = visit("panels.html")
-    overlay, button = tab.locator(".overlay").first, tab.get_by_role("button", name="Boxes")
-    assert overlay.is_visible()
-    assert button.get_attribute("aria-pressed") == "true"
-    button.click()
-    assert not overlay.is_visible()
-    assert button.get_attribute("aria-pressed") == "false"
-    tab.keyboard.press("b")
-    assert overlay.is_visible()
-
-
-def test_boxes_lie_on_the_pixels_they_name(visit):
-    """A requested dialog spans 0.55 to 0.95 of its panel's width, wherever and however large it is shown."""
-    tab = visit("panels.html", 390)
-    figure = tab.locator("#panel-1 .versions .picture").first
-    picture = figure.locator("img").bounding_box()
-    dialog = figure.locator("rect.box.dialog").bounding_box()
-    assert abs((dialog["x"] - picture["x"]) / picture["width"] - 0.55) < 0.03
-    assert abs((dialog["x"] + dialog["width"] - picture["x"]) / picture["width"] - 0.95) < 0.03
-
-
-def test_series_can_be_chosen(visit):
-    tab = visit("panels.html")
-    tab.get_by_label("Series").select_option("night-harbour")
-    shown = tab.locator(".card:visible")
-    assert shown.count() == 4
-    assert tab.locator("[data-count]").inner_text() == "4"
-    assert {shown.nth(i).get_attribute("data-series") for i in range(4)} == {"night-harbour"}
-
-
-def test_keys_step_through_panels_but_not_while_choosing(visit):
-    tab = visit("panels.html")
-    tab.keyboard.press("j")
-    assert tab.evaluate("document.activeElement.id") == "panel-0"
-    tab.keyboard.press("j")
-    assert tab.evaluate("document.activeElement.id") == "panel-1"
-    tab.keyboard.press("k")
-    assert tab.evaluate("document.activeElement.id") == "panel-0"
-    tab.get_by_label("Series").focus()
-    tab.keyboard.press("b")
-    assert tab.locator(".overlay").first.is_visible()
-
-
 def test_keyboard_reaches_navigation_and_main_content(visit):
     tab = visit("index.html")
     tab.keyboard.press("Tab")

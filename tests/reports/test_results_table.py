@@ -74,7 +74,7 @@ def test_cells_tell_counts_reasons_and_states():
 
 def test_the_papers_row_stands_beside_the_same_system_only():
     table = results_table(_summary({"sdxl_t2i": (0.2, 0.1, 0.3), "diffsensei": (0.5, 0.45, 0.55)}))
-    assert [row.paper for row in table.rows] == [(None,), ("0.235",)]
+    assert [tuple(cell and cell.text for cell in row.paper) for row in table.rows] == [(None,), ("0.235",)]
     assert [row.paper_reference for row in table.rows] == ["", "Table 2(a)"]
 
 

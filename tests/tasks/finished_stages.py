@@ -13,7 +13,7 @@ from tasks.stages import pipeline_stages
 def finish_stages(store: Store, config: ExperimentConfig, results: Mapping[str, Path]) -> None:
     """Record the stages that ``results`` names with these folders; what they come after must be among them."""
     digests: dict[str, str] = {}
-    values = config.model_dump(mode="json")
+    values = config.keyed()
     for stage in pipeline_stages(config):
         if stage.name not in results:
             continue

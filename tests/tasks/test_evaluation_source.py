@@ -3,107 +3,30 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-import diffsensei.models  # noqa: F401  before transformers: torchvision must be importable beside a CPU build of torch
-
-# isort: split
-
 import pytest
-import torch
 
-from diffsensei.config import ExperimentConfig, load_preset
-from diffsensei.config.schema import SyntheticSource
 from diffsensei.evaluation.benchmark import read_benchmark, read_pages
 from diffsensei.evaluation.results import read_summary
-from diffsensei.foundations.loading import load_text_encoder, load_vae
-from diffsensei.models.text import text_widths
-from diffsensei.models.unet import build_unet, save_unet
-from infra.stage import Stage
-from tasks.planning import needed_for
-from tasks.stages import pipeline_stages
-from tests.data.annotation.tiny_chat_server import Log, serve_chat
 from tests.data.sources.manga109_folder import TITLES, write_manga109
 from tests.tasks.carried_out import carry_out
+from tests.tasks.evaluation_source import (
+    METHODS,
+    OTHER_WORLD,
+    TRAINED_WORLD,
+    Trained,
+    evaluation_stages,
+    trained_before,
+)
 
 pytestmark = pytest.mark.slow
-
-TRAINED_WORLD = SyntheticSource(num_series=2, pages_per_series=4, page_height=240, seed=1)
-OTHER_WORLD = TRAINED_WORLD.replaced(pages_per_series=3, seed=5)
-METHODS = ("storydiffusion", "sdxl_t2i")
-"""Those that draw with the pre-trained UNet alone: a compared one and one of the DiffSensei family."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What there is before Manga109 comes: panels to train on and a pre-trained UNet, here of random weights."""
-
-    results: dict[str, Path]
-    captions: Log
-
-    def config(self, manga109: Path) -> ExperimentConfig:
-        source = {"kind": "manga109", "root": str(manga109), "accept_terms": True, "pages_per_book": 2}
-        return load_preset(
-            "tiny",
-            [
-                f"data.source={TRAINED_WORLD.model_dump_json()}",
-                f"data.evaluation_source={json.dumps(source)}",
-                "data.annotation.captioner.backend=openai",
-                "data.annotation.captioner.model=seer",
-                f"data.annotation.captioner.server={self.captions.url}",
-                "sampling.steps=2",
-                "baselines.storydiffusion.sampling.steps=2",
-                "evaluation.bootstrap_resamples=50",
-                "runtime.num_threads=1",
-            ],
-        )
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "manga109").mkdir()
-    with pytest.MonkeyPatch.context() as patch, serve_chat() as captions, ThreadPoolExecutor(2) as executor:
-        patch.setenv("DIFFSENSEI_STORE", str(folder / "store"))
-        patch.setenv("DIFFSENSEI_LIMITS", str(folder / "limits"))
-        torch.set_num_threads(1)
-        found = Trained({}, captions)
-        config = found.config(folder / "manga109")
-        carry_out(stages_for(config, "validate", "panels"), config, found.results, folder, executor)
-        write_pretrained(config, folder / "pretrain")
-        found.results["pretrain"] = folder / "pretrain"
+    with trained_before(tmp_path_factory.mktemp("trained")) as found:
         yield found
-
-
-def stages_for(config: ExperimentConfig, *names: str) -> list[Stage]:
-    """These stages and what they need, without the twins that a flow brings along."""
-    stages = pipeline_stages(config)
-    upstream = {stage.name for stage in needed_for(names, [s for s in stages if not s.name.startswith("evaluation_")])}
-    return [stage for stage in stages if stage.name in upstream]
-
-
-def write_pretrained(config: ExperimentConfig, folder: Path) -> None:
-    torch.manual_seed(0)
-    names = config.model.foundations
-    width, pooled = text_widths([load_text_encoder(names.text_encoder), load_text_encoder(names.text_encoder_2)])
-    channels = load_vae(names.vae).config["latent_channels"]
-    unet = build_unet(config.model.unet, in_channels=channels, cross_attention_dim=width, pooled_dim=pooled)
-    save_unet(unet, folder / "unet")
-
-
-def evaluation_stages(config: ExperimentConfig) -> list[Stage]:
-    """The second benchmark for `METHODS` alone."""
-    left_out = {
-        stage.name
-        for stage in pipeline_stages(config)
-        if stage.name.startswith("evaluation_generate_") and not stage.name.endswith(METHODS)
-    }
-    return [
-        replace(stage, inputs={name: source for name, source in stage.inputs.items() if source not in left_out})
-        for stage in pipeline_stages(config)
-        if stage.name.startswith("evaluation_") and stage.name not in left_out
-    ]
 
 
 def test_from_the_published_folder_to_scores_of_its_own(trained: Trained, tmp_path: Path) -> None:

@@ -17,15 +17,18 @@ from diffsensei.config import ExperimentConfig, load_preset
 from diffsensei.data.download.journal import Journal
 from diffsensei.data.halves import Half
 from diffsensei.data.refusal import Refusal
+from diffsensei.data.tombstones import record_tombstone
 from flows.catalog import FLOWS
 from infra.dask_cluster import SlurmWorkers
 from infra.plan import Action, Plan, make_plan
 from infra.stage import Stage, stage_key
 from infra.store import Store
 from tasks.planning import needed_for
+from tasks.reevaluation import targets_of
 from tasks.retrying import retry_downloads
 from tasks.stages import pipeline_stages
 from tasks.stages.data import library_folder
+from tasks.stages.reevaluation import check_stage, draw_stage, freeze_stage, score_cells_stage
 from tests.tasks.finished_stages import finish_stages
 
 WITHOUT_WEIGHTS = [
@@ -52,6 +55,16 @@ FURTHER = pipeline_stages(
 NAMES = {stage.name for stage in STAGES}
 ALL_STAGES = [*STAGES, *(stage for stage in OWN_STAGES if stage.name in ("download", "detect", "caption"))]
 ALL_STAGES += [stage for stage in FURTHER if stage.name not in NAMES]
+_CELLS = {"clip": "0" * 64}
+ALL_STAGES += [
+    stage(load_preset("tiny", WITHOUT_WEIGHTS), *arguments)
+    for stage, arguments in (
+        (draw_stage, ()),
+        (score_cells_stage, (_CELLS,)),
+        (freeze_stage, (_CELLS,)),
+        (check_stage, ("2026-01-05T05:00:00+00:00", 1e-3)),
+    )
+]
 """Each declaration once: pages of one's own are annotated, Manga109 is evaluated on, and so on."""
 
 
@@ -160,6 +173,7 @@ def test_every_method_draws_the_source_that_is_only_evaluated_on_with_the_weight
         "stage2": "stage2",
     }
     assert set(stages["evaluation_score"].inputs.values()) == {
+        "evaluation_annotations",
         "evaluation_benchmark",
         *(f"evaluation_{name}" for name in drawn),
     }
@@ -171,8 +185,8 @@ def test_scores_and_report_come_with_those_of_the_source_that_is_only_evaluated_
     of_source = {stage.name for stage in FURTHER if stage.name.startswith("evaluation_")}
     for stage in (provenance, report):
         assert {name: name for name in of_source}.items() <= stage.inputs.items()
-    for flow in ("full-pipeline", "evaluate", "baselines", "release"):
-        assert of_source <= {stage.name for stage in needed_for(FLOWS[flow].targets, FURTHER)}, flow
+    for targets in (*(FLOWS[flow].targets for flow in ("full-pipeline", "baselines", "release")), targets_of("all")):
+        assert of_source <= {stage.name for stage in needed_for(targets, FURTHER)}, targets
     assert not of_source & {stage.name for stage in needed_for(FLOWS["train"].targets, FURTHER)}
     (bundle,) = (stage for stage in FURTHER if stage.name == "bundle")
     assert not of_source & set(bundle.inputs.values())
@@ -215,6 +229,18 @@ def test_a_model_that_is_not_there_is_known_before_anything_runs(field: str) -> 
         pipeline_stages(load_preset("tiny", [*WITHOUT_WEIGHTS, *OWN_FILES, f"{field}=/nowhere"]))
 
 
+@pytest.mark.parametrize(
+    ("source", "field"),
+    [
+        ('data.evaluation_source={"kind": "manga109", "root": "nowhere"}', "data.evaluation_source.root"),
+        ('data.source={"kind": "files", "paths": ["nowhere"]}', "data.source.paths"),
+    ],
+)
+def test_data_that_is_not_there_is_known_by_its_field(source: str, field: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{field}: nowhere does not exist"):
+        pipeline_stages(load_preset("tiny", [*WITHOUT_WEIGHTS, source]))
+
+
 def test_the_key_of_a_caption_server_is_no_argument_of_a_stage() -> None:
     assert not [stage.name for stage in ALL_STAGES if "api_key" in {*stage.config, *stage.literals, *stage.pace}]
 
@@ -245,7 +271,7 @@ def test_a_wish_to_try_again_is_another_download_and_where_pages_lie_is_not(
         monkeypatch.setenv("DIFFSENSEI_LIMITS", str(tmp_path / store / "limits"))
         (stage,) = (stage for stage in pipeline_stages(config) if stage.name == "download")
         assert stage.pace == {"library": f"{tmp_path}/{store}/library", "limits": f"{tmp_path}/{store}/limits"}
-        return stage_key(stage, stage.values(config.model_dump(mode="json")), {"annotations": "0" * 64})
+        return stage_key(stage, stage.values(config.keyed()), {"annotations": "0" * 64})
 
     before = key("one")
     assert key("other") == before
@@ -280,7 +306,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def _plan(store: Store, *overrides: str) -> Plan:
     config = load_preset("tiny", [*WITHOUT_WEIGHTS, *overrides])
-    return make_plan(pipeline_stages(config), config.model_dump(mode="json"), store)
+    return make_plan(pipeline_stages(config), config.keyed(), store)
 
 
 def test_nothing_changed_means_nothing_to_do(finished: Store) -> None:
@@ -293,7 +319,7 @@ def test_a_stage_2_field_is_named_and_moves_only_what_depends_on_it(finished: St
     assert plan.row("stage2").action is Action.RUN
     assert plan.row("stage2").reasons == (f"training.stage2.steps {usual} -> {usual + 1}",)
     moved = {row.stage for row in plan.work}
-    assert moved == {"stage2", "generate_diffsensei", "score", "bundle", "verify", "provenance", "report"}
+    assert moved == {"stage2", "generate_diffsensei", "score", "bundle", "verify", "gate", "provenance", "report"}
 
 
 def test_adding_data_to_evaluate_on_neither_trains_nor_draws_again(finished: Store) -> None:
@@ -306,13 +332,51 @@ def test_adding_data_to_evaluate_on_neither_trains_nor_draws_again(finished: Sto
 @pytest.mark.parametrize("field", ["iou_threshold=0.25", "bootstrap_resamples=7", "jpeg_quality=50"])
 def test_another_metric_scores_again_what_was_drawn(finished: Store, field: str) -> None:
     moved = {row.stage for row in _plan(finished, f"evaluation.{field}").work}
-    assert moved == {"score", "bundle", "verify", "provenance", "report"}
+    assert moved == {"score", "bundle", "verify", "gate", "provenance", "report"}
+
+
+def test_another_release_rule_tests_again_what_was_scored(finished: Store) -> None:
+    assert {row.stage for row in _plan(finished, "gate.rules=[]").work} == {"gate", "provenance", "report"}
+    assert _plan(finished, "gate.release=by_hand").row("gate").reasons == ("gate.release automatic -> by_hand",)
+
+
+def test_a_page_taken_down_validates_again(finished: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DIFFSENSEI_STORE", str(tmp_path))
+    assert _plan(finished).work == ()
+    record_tombstone(tmp_path / "tombstones", "a/1.jpg", "asked by its author", page_ids=["0" * 16])
+    assert _plan(finished).row("validate").reasons == ("identity tombstones changed",)
 
 
 def test_another_drawing_seed_draws_with_every_method(finished: Store) -> None:
     moved = {row.stage for row in _plan(finished, "evaluation.seeds=[0,1]").work}
     assert {stage.name for stage in STAGES if stage.name.startswith("generate_")} <= moved
     assert not moved & {"benchmark", "stage2", "storygen"}
+
+
+@pytest.mark.parametrize("method", ["ar_ldm", "storygen", "seed_story", "storydiffusion", "ms_diffusion"])
+def test_another_way_to_draw_trains_nothing(finished: Store, method: str) -> None:
+    moved = {row.stage for row in _plan(finished, f"baselines.{method}.sampling.steps=7").work}
+    drawn = {stage.name for stage in STAGES if stage.name.startswith(f"generate_{method}")}
+    assert drawn
+    assert moved - {"score", "gate", "bundle", "verify", "provenance", "report"} == drawn
+
+
+@pytest.mark.parametrize(
+    ("field", "moved"),
+    [
+        ("ms_diffusion.training", {"ms_diffusion"}),
+        ("ms_diffusion.dialogs_training", {"ms_diffusion_dialogs"}),
+        ("storygen.context", {"storygen"}),
+        ("storygen.single", {"storygen_single", "storygen"}),
+        ("seed_story.detokenizer_training", {"seed_story"}),
+        ("seed_story.language_training", {"seed_story_language", "seed_story"}),
+        ("ar_ldm.training", {"ar_ldm"}),
+    ],
+)
+def test_a_recipe_moves_its_own_training_and_what_starts_from_it(finished: Store, field: str, moved: set[str]) -> None:
+    work = {row.stage for row in _plan(finished, f"baselines.{field}.steps=7").work}
+    trained = {stage.name for stage in STAGES if stage.launcher == "accelerate"}
+    assert work & trained == moved
 
 
 def test_another_seed_of_the_world_moves_everything(finished: Store) -> None:
@@ -338,8 +402,14 @@ def test_speed_is_no_part_of_a_result(finished: Store) -> None:
         "runtime.log_every_steps=99",
         "runtime.gradient_checkpointing=all",
         "runtime.compile=blocks",
+        "runtime.prompt_row_tokens=512",
     )
     assert {row.stage for row in plan.work} <= {"provenance", "report"}
+
+
+def test_where_jobs_run_is_no_part_of_any_key(finished: Store) -> None:
+    plan = _plan(finished, "jobs.backend=slurm", "jobs.slurm.partition=gpu", "jobs.walltime_h=2", "jobs.max_attempts=9")
+    assert plan.work == ()
 
 
 @pytest.mark.slow

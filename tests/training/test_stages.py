@@ -73,7 +73,7 @@ def run_stage2(world: Any, experiment: Any, root: Path, generator: Path, **more:
         stage1=generator,
         **world.named(*TEXT, *IMAGES, "llm"),
         **common(world, root, stage=experiment.training.stage2)
-        | {"adapter": experiment.model.adapter, "fidelity": experiment.model.fidelity}
+        | {"adapter": experiment.model.adapter, "fidelity": experiment.model.fidelity, "prompt_row_tokens": None}
         | more,
     )
     return root / "output"

@@ -64,6 +64,24 @@ def test_sigterm_saves_after_the_step_and_exits_143(tmp_path: Path) -> None:
     assert log_of(tmp_path / "w") == log_of(tmp_path / "straight")
 
 
+def test_echoes_of_one_sigterm_are_one_request_and_a_later_one_ends_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scheduler signals every process of a job, and its launchers pass on what they got."""
+
+    def ask_twice() -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        fit(tmp_path / "echoed", batches=Points({4: ask_twice}))
+    assert (tmp_path / "echoed" / "checkpoints" / "step-00000005").is_dir()
+    monkeypatch.setattr("diffsensei.training.preemption.SAME_REQUEST_S", -1.0)
+    with pytest.raises(SystemExit):
+        fit(tmp_path / "asked again", batches=Points({4: ask_twice}))
+    assert not (tmp_path / "asked again" / "checkpoints" / "step-00000005").exists()
+
+
 def test_accumulated_parts_equal_one_large_batch(tmp_path: Path) -> None:
     class Whole(Points):
         def num_parts(self, step: int) -> int:

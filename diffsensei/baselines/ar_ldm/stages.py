@@ -10,8 +10,8 @@ from diffsensei.baselines.ar_ldm.method import ArLdm
 from diffsensei.baselines.ar_ldm.objective import ArLdmObjective
 from diffsensei.baselines.ddim import ddim
 from diffsensei.baselines.stable_diffusion import load_sd_unet, read_sd_unet
-from diffsensei.config.baselines import ArLdmConfig, StableDiffusionParts
-from diffsensei.config.schema import BucketConfig
+from diffsensei.config.baselines import ArLdmConfig, BlipConfig, StableDiffusionParts
+from diffsensei.config.schema import BucketConfig, TrainStageConfig
 from diffsensei.foundations.loading import load_text_encoder, load_vae
 from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import inference_dtype, place
@@ -23,7 +23,11 @@ from diffsensei.training.story_batch import StoryBatches
 
 def train_ar_ldm(
     *,
-    method: ArLdmConfig,
+    stage: TrainStageConfig,
+    blip: BlipConfig,
+    window: int,
+    caption_length: int,
+    drop_rate: float,
     base: StableDiffusionParts,
     seed: int,
     num_processes: int,
@@ -38,12 +42,13 @@ def train_ar_ldm(
 ) -> None:
     """Train everything but the autoencoder; writes ``unet/`` and what `HistoryEncoder.save` does.
 
-    ``method`` is baselines.ar_ldm; ``features`` are those of the method's own autoencoder. The rest as for the stages
-    of the paper (`training.stages`).
+    ``stage`` is ``training`` of baselines.ar_ldm, whose ``blip``, ``window``, ``caption_length`` and ``drop_rate`` the
+    others are; ``features`` are those of the method's own autoencoder. The rest as for the stages of the paper
+    (`training.stages`).
     """
     run = StageRun(
         "ar_ldm",
-        method.training,
+        stage,
         seed=seed,
         num_processes=num_processes,
         mixed_precision=mixed_precision,
@@ -57,18 +62,18 @@ def train_ar_ldm(
     )
     text = load_text_encoder(base.text_encoder)
     width = text.model.config.hidden_size
-    encoder = HistoryEncoder(text, load_grounded_captions(method.blip, width, text.tokenizer), method.caption_length)
+    encoder = HistoryEncoder(text, load_grounded_captions(blip, width, text.tokenizer), caption_length)
     unet = load_sd_unet(base.unet, width)
     batches = StoryBatches(
         run.plan(),
         run.panel_set,
         run.read_panels(),
         run.moments,
-        window=method.window,
-        side=method.blip.image_side,
+        window=window,
+        side=blip.image_side,
         max_dialogs=0,
     )
-    run.fit(ArLdmObjective(unet, encoder, method.drop_rate, run.moments.scaling_factor), batches, log_every_steps)
+    run.fit(ArLdmObjective(unet, encoder, drop_rate, run.moments.scaling_factor), batches, log_every_steps)
     if run.is_main:
         save_unet(unet, output / "unet")
         encoder.save(output)
@@ -86,7 +91,6 @@ def generate_ar_ldm(
     output: Path,
 ) -> None:
     """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_ar_ldm`."""
-    torch.set_num_threads(num_threads)
     draw_benchmark(
         build_ar_ldm(method, base, trained, drawing_device()),
         sampling=method.sampling,

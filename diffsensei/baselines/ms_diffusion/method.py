@@ -20,22 +20,37 @@ from diffsensei.methods.rollout import single_panels, to_draw
 from diffsensei.models.character_features import ImageEncoder, clip_tokens_of
 from diffsensei.models.conditions import Layout
 
+FROZEN = "The frozen base is the manga text-to-image model: a stock SDXL draws no manga."
+TRAINED = (
+    "The UNet, at first the manga text-to-image model, is trained as in DiffSensei's stage 1; the published method "
+    "freezes it, and a frozen one hardly learns bubbles from DiffSensei's dialog embedding."
+)
+OWN_CROPS = (
+    "The training references are the panel's own crops, as the paper says; in evaluation they are the benchmark's."
+)
+RELEASED = "The released adapter, trained on a stock SDXL, works on the manga text-to-image model."
+
 
 class MsDiffusion:
     """Subjects by image and box; dialogs too where the network has them (the paper's dagger)."""
 
-    deviations = (
-        "The frozen base is the manga text-to-image model: a stock SDXL draws no manga.",
+    deviations: tuple[str, ...] = (
         "MangaZero has no phrases for subjects, so all have the same one.",
-        "The training references are the panel's own crops, as the paper says; in evaluation they are the benchmark's.",
-        "The encoder's processor crops a reference to its centre; the published code squashes it to a square first.",
         "The pseudo-mask and per-subject scales of the published demo are left out.",
     )
 
     def __init__(
-        self, generator: ImageGenerator, clip: ImageEncoder, grounding: GroundingResampler, phrase: Tensor
+        self,
+        generator: ImageGenerator,
+        clip: ImageEncoder,
+        grounding: GroundingResampler,
+        phrase: Tensor,
+        *,
+        deviations_of_training: tuple[str, ...],
     ) -> None:
-        """``phrase`` (phrase_dim,) is the text encoder's vector of what all subjects are called."""
+        """``phrase`` (phrase_dim,) is the text encoder's vector of what all subjects are called; ``clip`` sees images
+        whole (`references.squashing`)."""
+        self.deviations = (*deviations_of_training, *self.deviations)
         self._conditions = generator.unet.config["manga_conditions"]
         with_dialogs = self._conditions["dialogs"] != "none"
         self.name = "ms_diffusion_dialogs" if with_dialogs else "ms_diffusion"

@@ -1,4 +1,4 @@
-"""The frozen SDXL with subject attention, and dialogs where the row has them; its own weights apart from SDXL's.
+"""SDXL with subject attention, and dialogs where the row has them: what was added, apart from SDXL's own weights.
 
 Outside all boxes a position reads nothing but the caption: the tokens it would attend to are 0, and keys and values
 have no bias, so that the stock masked character attention says 0 there. The published code reaches the same by setting
@@ -19,13 +19,16 @@ WEIGHTS = "adapter.safetensors"
 
 
 def add_subjects(unet: UNet2DConditionModel, num_queries: int, max_subjects: int, dialogs: str) -> None:
-    """Install subject attention (and ``dialogs``: ``none`` or ``mask``), in place; only what is new is trained."""
+    """Install subject attention (and ``dialogs``: ``none`` or ``mask``), in place."""
     add_manga_conditions(
         unet, num_queries, max_characters=max_subjects, characters="mask", dialogs=dialogs, mask="touched"
     )
-    unet.requires_grad_(False)
-    for parameter in adapter_parameters(unet).values():
-        parameter.requires_grad_(True)
+
+
+def trains_sdxl(unet: UNet2DConditionModel) -> bool:
+    """Whether any weight beside the added ones requires gradients."""
+    own = adapter_parameters(unet)
+    return any(parameter.requires_grad for name, parameter in unet.named_parameters() if name not in own)
 
 
 def adapter_parameters(unet: UNet2DConditionModel) -> dict[str, nn.Parameter]:

@@ -1,4 +1,4 @@
-"""What MS-Diffusion minimises: the epsilon loss of a frozen UNet that hears of its subjects (sec. 3.4)."""
+"""What MS-Diffusion minimises: the epsilon loss of a UNet that hears of its subjects (sec. 3.4)."""
 
 from dataclasses import dataclass, replace
 

@@ -9,7 +9,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-from diffsensei.baselines.seed_story.prompts import StoryPromptBatch, StoryPrompts
+from diffsensei.baselines.seed_story.prompts import Ids, StoryPromptBatch, StoryPrompts
 from diffsensei.baselines.seed_story.resamplers import StoryResamplers
 from diffsensei.config.baselines import SeedStoryLanguageConfig
 from diffsensei.models.identity_adapter import LORA_TARGETS
@@ -66,7 +66,7 @@ class StoryLanguage(nn.Module):
         assert isinstance(found, LlamaForCausalLM)
         return found
 
-    def forward(self, earlier: Sequence[Sequence[str]], captions: Sequence[str], context: Tensor) -> Told:
+    def forward(self, earlier: Sequence[Sequence[Ids]], captions: Sequence[Ids], context: Tensor) -> Told:
         """Tell ``captions`` (B) after panels with captions ``earlier`` and features ``context`` (E, P, D),
         which lie page after page, oldest first."""
         prompts = self.prompts.encode(earlier, captions).to(context.device)
@@ -79,14 +79,14 @@ class StoryLanguage(nn.Module):
         return Told(self._features(slots), lm_loss)
 
     @torch.no_grad()
-    def write_caption(self, earlier: Sequence[str], context: Tensor, max_tokens: int) -> list[int]:
+    def write_caption(self, earlier: Sequence[Ids], context: Tensor, max_tokens: int) -> list[int]:
         """Ids of the next caption in the model's own words, greedily, up to its ``<img>``; at most ``max_tokens``.
 
         ``context`` (n, P, D) are the features of the n panels of one page with captions ``earlier``.
         """
         prompts = self.prompts
         embed = self.base.get_input_embeddings()
-        ids = [token for place, text in enumerate(earlier) for token in self._panel(text, place)]
+        ids = [token for place, words in enumerate(earlier) for token in prompts.panel_ids(words, first=place == 0)]
         ids += prompts.turn_ids if earlier else [prompts.bos_id]
         embedded = embed(torch.tensor([ids], device=context.device))
         starts = [index + 1 for index, token in enumerate(ids) if token == prompts.image_id]
@@ -109,9 +109,6 @@ class StoryLanguage(nn.Module):
                 use_cache=True,
             )
         return written
-
-    def _panel(self, caption: str, place: int) -> list[int]:
-        return self.prompts.panel_ids(self.prompts.caption_ids(caption), first=place == 0)
 
     def _embedded(self, prompts: StoryPromptBatch, context: Tensor) -> Tensor:
         embedded = self.base.get_input_embeddings()(prompts.token_ids)

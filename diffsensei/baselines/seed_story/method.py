@@ -22,14 +22,19 @@ from diffsensei.training.story_batch import squashed
 Captions = Literal["own", "given"]
 
 
+NO_FIRST_STAGE = (
+    "Its first stage is left out: the de-tokenizer starts from the manga text-to-image model and learns what blank "
+    "features are from dropped ones."
+)
+OTHER_LLAMA = "The language model starts from the configured Llama; the published one has a 7B foundation of its own."
+
+
 class SeedStory:
     """With its ``own`` captions it writes what happens next itself, as the paper had it; or captions are ``given``."""
 
     deviations: tuple[str, ...] = (
         "No attention sink: the published code computes it and never uses it; pages are shorter than the window.",
         "Panels are drawn at their own sizes; the published de-tokenizer draws squares.",
-        "Its first stage is left out: the de-tokenizer starts from the manga text-to-image model and learns what "
-        "blank features are from dropped ones.",
     )
 
     def __init__(
@@ -42,8 +47,9 @@ class SeedStory:
         captions: Captions,
         window: int,
         max_written_tokens: int,
+        deviations_of_training: tuple[str, ...],
     ) -> None:
-        self.deviations = (*visual.deviations, *self.deviations)
+        self.deviations = (*visual.deviations, *deviations_of_training, *self.deviations)
         self.name = "seed_story" if captions == "own" else "seed_story_given"
         self.consumes = frozenset({OTHER_PANELS, GIVEN_PANEL} | ({CAPTION} if captions == "given" else set()))
         self._language, self._visual, self._resampler, self._generator = language, visual, resampler, generator
@@ -51,45 +57,48 @@ class SeedStory:
 
     def pieces(self, pages: Sequence[Page], sampling: SamplingConfig) -> list[list[Page]]:
         """See `Method.pieces`."""
-        return whole_pages(pages, 1)
+        return whole_pages(pages, sampling.batch_size)
 
     def generate(
         self, pages: Sequence[Page], folder: Path, sampling: SamplingConfig
     ) -> Iterator[tuple[str, Image.Image]]:
         """See `Method.generate`. Raises ValueError for a given panel that cannot be read, or an impossible size."""
+        features: dict[str, Tensor] = {}
         for page in pages:
-            features = self._tell(page, folder)
+            features |= self._tell(page, folder)
 
-            def condition(batch: Sequence[Panel], features: dict[str, Tensor] = features) -> Branches:
-                told = torch.stack([features[panel.panel_id] for panel in batch])
-                blank = self._visual.blank().to(told.device, told.dtype).expand_as(told)
-                return self._conditions(blank, batch), self._conditions(told, batch)
+        def condition(batch: Sequence[Panel]) -> Branches:
+            told = torch.stack([features[panel.panel_id] for panel in batch])
+            blank = self._visual.blank().to(told.device, told.dtype).expand_as(told)
+            return self._conditions(blank, batch), self._conditions(told, batch)
 
-            yield from self._generator.draw(to_draw([page]), condition, sampling)
+        # Panels of all pages in common batches: what is told decides them, no longer what was drawn before.
+        return self._generator.draw(to_draw(pages), condition, sampling)
 
     @torch.no_grad()
     def _tell(self, page: Page, folder: Path) -> dict[str, Tensor]:
         """Features (P, D) of every panel that is to be drawn. What was told is read again as it was told."""
         told: dict[str, Tensor] = {}
-        captions: list[str] = []
+        captions: list[list[int]] = []
+        prompts = self._language.prompts
         context = self._visual.blank().unsqueeze(0)[:0]
         for panel in page:
             if panel.given:
                 image = squashed(read_reference(folder / panel.given), self._visual.side)
                 features = self._visual.encode(torch.from_numpy(image)[None].to(context.device))
-                captions.append(panel.caption)
+                captions.append(prompts.caption_ids(panel.caption))
             else:
                 recent, seen = captions[-self._window :], context[-self._window :]
-                caption = panel.caption if self._captions == "given" else self._written(recent, seen)
+                caption = (
+                    prompts.caption_ids(panel.caption)
+                    if self._captions == "given"
+                    else self._language.write_caption(recent, seen, self._max_written_tokens)
+                )
                 features = self._language([recent], [caption], seen).features.float()
                 told[panel.panel_id] = features[0]
                 captions.append(caption)
             context = torch.cat([context, features.to(context.dtype)])
         return told
-
-    def _written(self, captions: Sequence[str], context: Tensor) -> str:
-        ids = self._language.write_caption(captions, context, self._max_written_tokens)
-        return self._language.prompts.decode(ids)
 
     @torch.no_grad()
     def _conditions(self, features: Tensor, panels: Sequence[Panel]) -> Conditions:

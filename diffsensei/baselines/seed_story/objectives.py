@@ -72,7 +72,8 @@ def tell(
     found = available.tolist()
     spans = [slice(end - count, end) for end, count in zip(found, counts, strict=True)]
     images = torch.cat([rows[span] for rows, span in zip(batch.earlier_images, spans, strict=True)])
-    earlier = [list(texts[span]) for texts, span in zip(batch.earlier_captions, spans, strict=True)]
+    spelt = language.prompts.caption_ids
+    earlier = [[spelt(text) for text in texts[span]] for texts, span in zip(batch.earlier_captions, spans, strict=True)]
     features = visual.encode(torch.cat([images, batch.images]))
     context, target = features[: len(images)], features[len(images) :]
-    return language(earlier, batch.captions, context), target
+    return language(earlier, [spelt(caption) for caption in batch.captions], context), target

@@ -15,6 +15,8 @@ from diffsensei.models.identity_prompt import IGNORED
 
 TURN = "[INST]"
 """Opens every panel but the first."""
+Ids = Sequence[int]
+"""A caption as its tokens: what the model wrote itself is not spelt out and read again, which may give other tokens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,27 +70,23 @@ class StoryPrompts:
         ids: list[int] = self._tokenizer.encode(caption, add_special_tokens=False)
         return ids[: self._max_caption_tokens]
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of ``ids``."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
-
-    def panel_ids(self, caption_ids: Sequence[int], *, first: bool) -> list[int]:
+    def panel_ids(self, caption_ids: Ids, *, first: bool) -> list[int]:
         """A whole panel."""
         return [*self._opening(caption_ids, first), self.image_id, *self.slot_ids, self._end_id]
 
-    def _opening(self, caption_ids: Sequence[int], first: bool) -> list[int]:
+    def _opening(self, caption_ids: Ids, first: bool) -> list[int]:
         return [*([self.bos_id] if first else self.turn_ids), *caption_ids]
 
-    def encode(self, earlier: Sequence[Sequence[str]], captions: Sequence[str]) -> StoryPromptBatch:
+    def encode(self, earlier: Sequence[Sequence[Ids]], captions: Sequence[Ids]) -> StoryPromptBatch:
         """Prompts that tell ``captions`` (B) after the captions of the panels before them."""
         rows, context_rows, context_starts, answers, framed = [], [], [], [], []
         for row, (before, caption) in enumerate(zip(earlier, captions, strict=True)):
             ids: list[int] = []
-            for place, text in enumerate(before):
-                ids += self.panel_ids(self.caption_ids(text), first=place == 0)
+            for place, words in enumerate(before):
+                ids += self.panel_ids(words, first=place == 0)
                 context_rows.append(row)
                 context_starts.append(len(ids) - 1 - self.num_slots)
-            opening = self._opening(self.caption_ids(caption), first=not before)
+            opening = self._opening(caption, first=not before)
             begin = len(ids) + (0 if before else 1)  # BOS is given, not told
             told = range(begin, len(ids) + len(opening) + 1)
             ids += [*opening, self.image_id, *self.slot_ids, self._end_id, self.eos_id]

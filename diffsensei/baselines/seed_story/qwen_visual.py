@@ -1,18 +1,17 @@
-"""Qwen-VL's visual tower (ViT-G, 448 px, to 256 tokens of 4096): what released weights of SEED-Story know panels by.
+"""Qwen-VL's visual tower (ViT-G, 448 px, to 256 tokens of 4096): what SEED-Story knows panels by.
 
 Tensor names and shapes are those of the published state dict; sizes come from them, but for the head counts.
 """
 
 import math
 import re
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diffsensei.baselines.seed_story.resamplers import GridResampler, on_grid
-from diffsensei.released.stored import State, fill, first_shape, pickled_state, safetensors_state
+from diffsensei.released.stored import State, fill, first_shape
 
 HEADS = 16
 POOL_HEAD_DIM = 128
@@ -118,15 +117,14 @@ class QwenVisual:
         return tokens.float()
 
 
-def read_qwen_visual(weights: Path, dtype: torch.dtype, device: torch.device) -> QwenVisual:
-    """The tower whose state dict ``weights`` is (pickle of nothing but tensors, or safetensors).
+def build_qwen_visual(state: State, source: str, dtype: torch.dtype, device: torch.device) -> QwenVisual:
+    """The tower with the tensors ``state``, read from ``source``.
 
     Raises ValueError where tensors are missing, left over or misshapen.
     """
-    state = safetensors_state(weights) if weights.suffix == ".safetensors" else pickled_state(weights)
     with torch.device("meta"):
-        tower = empty_tower(state, str(weights))
-    fill(tower, state, str(weights), device=device, dtype=dtype)
+        tower = empty_tower(state, source)
+    fill(tower, state, source, device=device, dtype=dtype)
     return QwenVisual(tower)
 
 

@@ -1,16 +1,13 @@
 """A panel as the language model knows it: P tokens of a frozen vision tower, on a square grid."""
 
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from diffsensei.baselines.seed_story.qwen_visual import read_qwen_visual
+from diffsensei.baselines.seed_story.qwen_visual import build_qwen_visual
+from diffsensei.baselines.seed_story.qwen_weights import find_tower
 from diffsensei.foundations.loading import load_clip_image_encoder
-
-QWEN_WEIGHTS = "qwen_vit_G.pt"
-"""The published name of the tower's state dict."""
 
 
 class VisualEncoder(Protocol):
@@ -64,12 +61,11 @@ class ClipPatches:
 
 
 def load_visual(reference: str, dtype: torch.dtype, device: torch.device) -> VisualEncoder:
-    """Qwen-VL's tower where ``reference`` is a file of its state dict, or a folder with ``qwen_vit_G.pt``; else CLIP's.
+    """Qwen-VL's tower where ``reference`` names one (`qwen_weights.find_tower`), else CLIP's.
 
     Raises ValueError for weights that are missing or do not fit.
     """
-    path = Path(reference).expanduser()
-    for weights in (path, path / QWEN_WEIGHTS):
-        if weights.is_file():
-            return read_qwen_visual(weights, dtype, device)
+    found = find_tower(reference)
+    if found is not None:
+        return build_qwen_visual(found.state, found.source, dtype, device)
     return ClipPatches(reference, dtype, device)

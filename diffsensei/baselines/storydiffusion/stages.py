@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import torch
-
 from diffsensei.baselines.ddim import with_ddim
 from diffsensei.baselines.storydiffusion.method import StoryDiffusion
 from diffsensei.config.baselines import StoryDiffusionConfig
@@ -27,7 +25,6 @@ def generate_storydiffusion(
 
     ``method`` is baselines.storydiffusion, ``foundations`` model.foundations.
     """
-    torch.set_num_threads(num_threads)
     generator = with_ddim(load_image_generator(foundations, pretrain, drawing_device()))
     draw_benchmark(
         StoryDiffusion(generator, method.sharing),

@@ -10,8 +10,8 @@ from diffsensei.baselines.storygen.context import add_context
 from diffsensei.baselines.storygen.method import StoryGen
 from diffsensei.baselines.storygen.objective import StoryGenObjective
 from diffsensei.baselines.storygen.pixels import read_pixel_range
-from diffsensei.config.baselines import StableDiffusionParts, StoryGenConfig
-from diffsensei.config.schema import BucketConfig
+from diffsensei.config.baselines import StableDiffusionParts, StoryGenConfig, StoryGenDrops
+from diffsensei.config.schema import BucketConfig, TrainStageConfig
 from diffsensei.foundations.loading import load_text_encoder, load_vae
 from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import inference_dtype, place
@@ -21,11 +21,14 @@ from diffsensei.training.stage_run import Precision, StageRun
 from diffsensei.training.story_batch import StoryBatches
 
 SELF_ATTENTION, CONTEXT_ATTENTION = ".attn1.", ".attn3."
+NO_EARLIER_PANELS = 0
 
 
 def train_storygen_single(
     *,
-    method: StoryGenConfig,
+    stage: TrainStageConfig,
+    drops: StoryGenDrops,
+    mask_dialogs: bool,
     base: StableDiffusionParts,
     max_dialogs: int,
     seed: int,
@@ -39,13 +42,14 @@ def train_storygen_single(
     workspace: Path,
     output: Path,
 ) -> None:
-    """First stage: the self-attention learns single panels; writes ``unet/``. ``method`` is baselines.storygen.
+    """First stage: the self-attention learns single panels; writes ``unet/``.
 
-    ``features`` are those of the method's own autoencoder. The rest as for the stages of the paper.
+    ``stage`` is ``single`` of baselines.storygen, whose ``drops`` and ``mask_dialogs`` the others are; ``features`` are
+    those of the method's own autoencoder. The rest as for the stages of the paper (`training.stages`).
     """
     run = StageRun(
         "storygen_single",
-        method.single,
+        stage,
         seed=seed,
         num_processes=num_processes,
         mixed_precision=mixed_precision,
@@ -62,17 +66,19 @@ def train_storygen_single(
     # Copies for the context are taken before anything is trained, as in the published code.
     add_context(unet)
     train_only(unet, SELF_ATTENTION)
-    objective = StoryGenObjective(
-        unet, text, method.drops, run.moments.scaling_factor, mask_dialogs=method.mask_dialogs
-    )
-    run.fit(objective, _batches(run, method, max_dialogs), log_every_steps)
+    objective = StoryGenObjective(unet, text, drops, run.moments.scaling_factor, mask_dialogs=mask_dialogs)
+    run.fit(objective, _batches(run, NO_EARLIER_PANELS, 1, max_dialogs), log_every_steps)
     if run.is_main:
         save_unet(unet, output / "unet")
 
 
 def train_storygen(
     *,
-    method: StoryGenConfig,
+    stage: TrainStageConfig,
+    window: int,
+    context_side: int,
+    drops: StoryGenDrops,
+    mask_dialogs: bool,
     base: StableDiffusionParts,
     max_dialogs: int,
     seed: int,
@@ -87,10 +93,13 @@ def train_storygen(
     workspace: Path,
     output: Path,
 ) -> None:
-    """Second stage: the attention to earlier panels; writes ``unet/``. ``single`` is the first stage's output."""
+    """Second stage: the attention to earlier panels; writes ``unet/``. ``single`` is the first stage's output.
+
+    ``stage`` is ``context`` of baselines.storygen; the rest as for the first stage.
+    """
     run = StageRun(
         "storygen",
-        method.context,
+        stage,
         seed=seed,
         num_processes=num_processes,
         mixed_precision=mixed_precision,
@@ -108,12 +117,12 @@ def train_storygen(
     objective = StoryGenObjective(
         unet,
         text,
-        method.drops,
+        drops,
         run.moments.scaling_factor,
-        mask_dialogs=method.mask_dialogs,
+        mask_dialogs=mask_dialogs,
         vae=load_vae(base.vae),
     )
-    run.fit(objective, _batches(run, method, max_dialogs), log_every_steps)
+    run.fit(objective, _batches(run, window, context_side, max_dialogs), log_every_steps)
     if run.is_main:
         save_unet(unet, output / "unet")
 
@@ -130,7 +139,6 @@ def generate_storygen(
     output: Path,
 ) -> None:
     """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_storygen`."""
-    torch.set_num_threads(num_threads)
     draw_benchmark(
         build_storygen(method, base, trained, drawing_device()),
         sampling=method.sampling,
@@ -151,13 +159,7 @@ def build_storygen(method: StoryGenConfig, base: StableDiffusionParts, trained: 
     return StoryGen(Painter(place(load_vae(base.vae), device), unet, ddim()), text, method, read_pixel_range(trained))
 
 
-def _batches(run: StageRun, method: StoryGenConfig, max_dialogs: int) -> StoryBatches:
+def _batches(run: StageRun, window: int, side: int, max_dialogs: int) -> StoryBatches:
     return StoryBatches(
-        run.plan(),
-        run.panel_set,
-        run.read_panels(),
-        run.moments,
-        window=method.window,
-        side=method.context_side,
-        max_dialogs=max_dialogs,
+        run.plan(), run.panel_set, run.read_panels(), run.moments, window=window, side=side, max_dialogs=max_dialogs
     )

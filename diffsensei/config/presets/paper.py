@@ -16,12 +16,15 @@ from diffsensei.config.baselines import (
     StoryGenDrops,
 )
 from diffsensei.config.experiment import ExperimentConfig
+from diffsensei.config.gate import GateConfig, StudyRule
+from diffsensei.config.presets.baseline_sources import BASELINE_SOURCES
 from diffsensei.config.presets.parts import (
     DEMO_NEGATIVE_PROMPT,
     JUDGE_PROFILES,
     MACHINE_ANNOTATION,
     POLITE_DOWNLOAD,
     STABLE_DIFFUSION,
+    release_rules,
 )
 from diffsensei.config.schema import (
     CORRECTED,
@@ -168,7 +171,7 @@ def paper() -> ExperimentConfig:
         baselines=BaselinesConfig(
             stable_diffusion=STABLE_DIFFUSION,
             seed_story=SeedStoryConfig(
-                visual_encoder="laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
+                visual_encoder="Qwen/Qwen-VL-Chat",
                 llm="AILab-CVC/SEED-X-17B/seed_x/llm",
                 language=SeedStoryLanguageConfig(
                     lora_rank=16,
@@ -287,7 +290,7 @@ def paper() -> ExperimentConfig:
                 phrase="person",
                 grounding=GroundingConfig(dim=1280, depth=4, heads=20, head_dim=64, num_queries=16),
                 drops=DropConfig(image_rate=0.05, text_rate=0.05, both_rate=0.05, grounding_rate=0.1),
-                training=TrainStageConfig(
+                training=GeneratorStageConfig(
                     steps=250000,
                     learning_rate=1e-4,
                     warmup_steps=0,
@@ -297,6 +300,19 @@ def paper() -> ExperimentConfig:
                     global_batch_size=(64, 16, 8),
                     micro_batch_size=(8, 2, 1),
                     checkpoint_every_steps=5000,
+                    trained="ip",
+                ),
+                dialogs_training=GeneratorStageConfig(
+                    steps=250000,
+                    learning_rate=1e-5,
+                    warmup_steps=0,
+                    decay_steps=0,
+                    weight_decay=0.01,
+                    max_grad_norm=None,
+                    global_batch_size=(64, 16, 8),
+                    micro_batch_size=(8, 2, 1),
+                    checkpoint_every_steps=5000,
+                    trained="full",
                 ),
                 sampling=SamplingConfig(
                     steps=30,
@@ -354,9 +370,17 @@ def paper() -> ExperimentConfig:
             bootstrap_resamples=2000,
             confidence=0.95,
         ),
+        gate=GateConfig(
+            rules=release_rules(48),
+            study=StudyRule(min_raters=15, min_alpha=0.2, min_share=0.4),
+            require_clean_code=True,
+            release="by_hand",
+        ),
         release=ReleaseConfig(name="diffsensei", version="1.0.0", licence="other"),
         report=ReportConfig(),
-        runtime=RuntimeConfig(num_threads=16, dask_workers=16, log_every_steps=50, gradient_checkpointing="llm"),
+        runtime=RuntimeConfig(
+            num_threads=16, dask_workers=16, log_every_steps=50, gradient_checkpointing="llm", prompt_row_tokens=1024
+        ),
     )
 
 
@@ -458,5 +482,6 @@ PAPER_SOURCES: dict[str, str] = {
     "study.form": "paper sec. 5.1: raters choose their preferred page from those of all methods",
     "study.num_raters": "paper app. C",
     "study.items_per_rater": "paper app. C",
+    **BASELINE_SOURCES,
 }
 """Dotted path -> source; fields absent from it are our own choice."""

@@ -3,6 +3,7 @@
 from diffsensei.config.baselines import (
     StableDiffusionParts,
 )
+from diffsensei.config.gate import AgainstMethod, AgainstPrevious, GateRule
 from diffsensei.config.schema import (
     AnnotationConfig,
     CaptionerConfig,
@@ -79,3 +80,55 @@ STABLE_DIFFUSION = StableDiffusionParts(
     vae="stable-diffusion-v1-5/stable-diffusion-v1-5/vae",
     text_encoder="stable-diffusion-v1-5/stable-diffusion-v1-5/text_encoder",
 )
+
+
+def release_rules(min_pages: int) -> tuple[GateRule, ...]:
+    """The mechanisms do their job (against the model that sees the caption only), and no release loses what the last
+    one had."""
+    alone = AgainstMethod(method="sdxl_t2i")
+    claims = (
+        GateRule(
+            name="identity",
+            metric="dino_c",
+            against=alone,
+            direction="higher",
+            claim="superior",
+            margin=0.0,
+            alpha=0.05,
+            min_pages=min_pages,
+        ),
+        GateRule(
+            name="dialogs",
+            metric="dialog_f1",
+            against=alone,
+            direction="higher",
+            claim="superior",
+            margin=0.1,
+            alpha=0.05,
+            min_pages=min_pages,
+        ),
+        GateRule(
+            name="caption",
+            metric="clip",
+            against=alone,
+            direction="higher",
+            claim="not_inferior",
+            margin=0.02,
+            alpha=0.05,
+            min_pages=min_pages,
+        ),
+    )
+    kept = {"dino_c": 0.05, "dialog_f1": 0.05}
+    return claims + tuple(
+        GateRule(
+            name=f"keeps_{metric}",
+            metric=metric,
+            against=AgainstPrevious(),
+            direction="higher",
+            claim="not_inferior",
+            margin=margin,
+            alpha=0.05,
+            min_pages=min_pages,
+        )
+        for metric, margin in kept.items()
+    )

@@ -16,12 +16,14 @@ from diffsensei.config.baselines import (
     StoryGenDrops,
 )
 from diffsensei.config.experiment import ExperimentConfig
+from diffsensei.config.gate import GateConfig
 from diffsensei.config.presets.parts import (
     EMBEDDED_FOUNDATIONS,
     EMBEDDED_JUDGES,
     EMBEDDED_STABLE_DIFFUSION,
     MACHINE_ANNOTATION,
     POLITE_DOWNLOAD,
+    release_rules,
 )
 from diffsensei.config.schema import (
     CORRECTED,
@@ -270,7 +272,7 @@ def small() -> ExperimentConfig:
                 phrase="person",
                 grounding=GroundingConfig(dim=128, depth=4, heads=4, head_dim=32, num_queries=4),
                 drops=DropConfig(image_rate=0.05, text_rate=0.05, both_rate=0.05, grounding_rate=0.1),
-                training=TrainStageConfig(
+                training=GeneratorStageConfig(
                     steps=4000,
                     learning_rate=5e-4,
                     warmup_steps=100,
@@ -280,6 +282,19 @@ def small() -> ExperimentConfig:
                     global_batch_size=(64, 16),
                     micro_batch_size=(64, 16),
                     checkpoint_every_steps=500,
+                    trained="ip",
+                ),
+                dialogs_training=GeneratorStageConfig(
+                    steps=4000,
+                    learning_rate=2e-4,
+                    warmup_steps=100,
+                    decay_steps=2000,
+                    weight_decay=0.01,
+                    max_grad_norm=1.0,
+                    global_batch_size=(64, 16),
+                    micro_batch_size=(64, 16),
+                    checkpoint_every_steps=500,
+                    trained="full",
                 ),
                 sampling=SamplingConfig(
                     steps=30,
@@ -337,6 +352,7 @@ def small() -> ExperimentConfig:
             bootstrap_resamples=2000,
             confidence=0.95,
         ),
+        gate=GateConfig(rules=release_rules(24), study=None, require_clean_code=False, release="automatic"),
         release=ReleaseConfig(name="diffsensei-small", version="0.1.0", licence="apache-2.0"),
         report=ReportConfig(),
         runtime=RuntimeConfig(num_threads=8, dask_workers=8, log_every_steps=50, gradient_checkpointing="none"),

@@ -16,12 +16,14 @@ from diffsensei.config.baselines import (
     StoryGenDrops,
 )
 from diffsensei.config.experiment import ExperimentConfig
+from diffsensei.config.gate import GateConfig
 from diffsensei.config.presets.parts import (
     EMBEDDED_FOUNDATIONS,
     EMBEDDED_JUDGES,
     EMBEDDED_STABLE_DIFFUSION,
     MACHINE_ANNOTATION,
     POLITE_DOWNLOAD,
+    release_rules,
 )
 from diffsensei.config.schema import (
     CORRECTED,
@@ -270,7 +272,7 @@ def tiny() -> ExperimentConfig:
                 phrase="person",
                 grounding=GroundingConfig(dim=64, depth=2, heads=2, head_dim=32, num_queries=4),
                 drops=DropConfig(image_rate=0.05, text_rate=0.05, both_rate=0.05, grounding_rate=0.1),
-                training=TrainStageConfig(
+                training=GeneratorStageConfig(
                     steps=80,
                     learning_rate=1e-3,
                     warmup_steps=10,
@@ -280,6 +282,19 @@ def tiny() -> ExperimentConfig:
                     global_batch_size=(16,),
                     micro_batch_size=(16,),
                     checkpoint_every_steps=50,
+                    trained="ip",
+                ),
+                dialogs_training=GeneratorStageConfig(
+                    steps=240,
+                    learning_rate=1e-3,
+                    warmup_steps=20,
+                    decay_steps=120,
+                    weight_decay=0.01,
+                    max_grad_norm=1.0,
+                    global_batch_size=(16,),
+                    micro_batch_size=(16,),
+                    checkpoint_every_steps=50,
+                    trained="full",
                 ),
                 sampling=SamplingConfig(
                     steps=10,
@@ -337,6 +352,7 @@ def tiny() -> ExperimentConfig:
             bootstrap_resamples=2000,
             confidence=0.95,
         ),
+        gate=GateConfig(rules=release_rules(8), study=None, require_clean_code=False, release="automatic"),
         release=ReleaseConfig(name="diffsensei-tiny", version="0.1.0", licence="apache-2.0"),
         report=ReportConfig(),
         runtime=RuntimeConfig(num_threads=2, dask_workers=2, log_every_steps=10, gradient_checkpointing="none"),

@@ -17,6 +17,7 @@ from diffsensei.data.page_paths import check_image_path, page_id_of, series_of
 from diffsensei.data.records import PageAnnotation, parse_page
 from diffsensei.data.refusal import Refusal
 from diffsensei.data.tables import BOX, MAX_INT, TableBuilder, printable
+from diffsensei.data.tombstones import Tombstones
 from diffsensei.data.validation.reading_order import misordered_share
 from diffsensei.data.validation.stitch import Stitched, StitchTask
 
@@ -37,10 +38,12 @@ class AnnotatedPages:
     unknown_keys: dict[str, int]
 
 
-def page_facts(raw_pages: Iterable[Any], halves: Mapping[str, Half] | None) -> AnnotatedPages:
+def page_facts(
+    raw_pages: Iterable[Any], halves: Mapping[str, Half] | None, tombstones: Tombstones | None = None
+) -> AnnotatedPages:
     """Every entry, with the faults found so far as texts or None; without ``halves``, images are not asked for.
 
-    One raw page is held at a time.
+    Pages under ``tombstones`` count as removed. One raw page is held at a time.
     """
     rows: list[dict[str, Any]] = []
     builder = TableBuilder()
@@ -87,6 +90,8 @@ def page_facts(raw_pages: Iterable[Any], halves: Mapping[str, Half] | None) -> A
         row |= _geometry(page)
         if halves is not None:
             row |= _half_facts([halves.get(image.url) for image in page.meta.images])
+        if tombstones is not None:
+            row |= _taken_down(row, [image.url for image in page.meta.images], tombstones)
         builder.add(row["page_id"], entry, page)
     names = {printable(key): count for key, count in unknown.most_common(NUM_UNKNOWN)}
     return AnnotatedPages(pd.DataFrame(rows), builder.tables(), names)
@@ -115,6 +120,12 @@ def _half_facts(halves: Sequence[Half | None]) -> dict[str, str | None]:
         else:
             facts.setdefault(_COLUMN_OF_STATE[half.state], f"{half.reason}: url{number} {half.evidence}")
     return facts
+
+
+def _taken_down(row: Mapping[str, Any], urls: Sequence[str], tombstones: Tombstones) -> dict[str, str]:
+    """The fault of a page that may not be used any more."""
+    stone = tombstones.find((row["page_id"], *urls, row["sha256_1"], row["sha256_2"]))
+    return {} if stone is None else {"removed_fault": f"taken_down: {printable(stone.reason)}"}
 
 
 def _raw_contents(raw: Any) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from diffsensei.data.annotation_file import iterate_annotations
 from diffsensei.data.halves import read_halves
 from diffsensei.data.objects import Objects
 from diffsensei.data.tables import write_table
+from diffsensei.data.tombstones import read_tombstones
 from diffsensei.data.validation.caption_tokens import caption_token_counter
 from diffsensei.data.validation.checks import page_checks
 from diffsensei.data.validation.contents import judge_contents
@@ -43,12 +44,14 @@ def validate_pages(
     executor: Executor,
     buckets: BucketConfig | None = None,
     text_encoder: str = "",
+    tombstones: Path | None = None,
 ) -> None:
     """Stage: accept or set aside every page, panel, character and dialog of the annotations.
 
     Writes ``pages/<page_id>.png``, tables ``pages``, ``panels``, ``characters``, ``dialogs`` (accepted rows) and
     ``quarantine`` as parquet, ``validation.json``, ``statistics.json`` and ``counts.json``. Without ``buckets`` no
-    panel's enlargement is judged, without ``text_encoder`` (whose tokenizer counts) no caption's length.
+    panel's enlargement is judged, without ``text_encoder`` (whose tokenizer counts) no caption's length. Pages in the
+    folder ``tombstones`` (`Tombstone`) count as removed.
 
     Raises ValueError when more pages are quarantined than ``max_quarantine_rate`` allows (missing and removed pages
     are no fault of the data and do not count), and when the data drifted beyond ``drift_stop``; ``quarantine.parquet``
@@ -56,7 +59,9 @@ def validate_pages(
     """
     waivers = read_waivers(validation.waivers)
     annotated = page_facts(
-        iterate_annotations(annotations / "annotations.json"), read_halves(download_dir / "halves.parquet")
+        iterate_annotations(annotations / "annotations.json"),
+        read_halves(download_dir / "halves.parquet"),
+        read_tombstones(tombstones),
     )
     (output / "pages").mkdir()
     tasks = stitch_tasks(annotated, Objects(download_dir / "objects"))

@@ -1,6 +1,7 @@
 """AR-LDM trained and drawn on a small world: everything but the autoencoder learns; panels follow one another."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from diffsensei.baselines.ar_ldm import stages
 from diffsensei.baselines.ar_ldm.blip import load_grounded_captions
 from diffsensei.baselines.ar_ldm.history import HistoryEncoder
 from diffsensei.baselines.ar_ldm.method import ArLdm
@@ -20,7 +22,7 @@ from diffsensei.config.presets import tiny
 from diffsensei.foundations.loading import load_text_encoder
 from diffsensei.training.story_batch import StoryBatch
 from tests.baselines.asked import Asked, Person
-from tests.baselines.trained import common
+from tests.baselines.trained import as_on_a_gpu, assert_drawn_alike, assert_resumed_ends_alike, common
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +37,22 @@ def recipe(experiment: Any) -> ArLdmConfig:
     )
 
 
+def training(recipe: ArLdmConfig) -> dict[str, Any]:
+    """The training's arguments of the method's own section."""
+    names = ("blip", "window", "caption_length", "drop_rate")
+    return {"stage": recipe.training} | {name: getattr(recipe, name) for name in names}
+
+
 @pytest.fixture(scope="module")
-def method(
-    world: Any, recipe: ArLdmConfig, base: StableDiffusionParts, tmp_path_factory: pytest.TempPathFactory
-) -> ArLdm:
+def root(world: Any, recipe: ArLdmConfig, base: StableDiffusionParts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with workspace and output of a training."""
     root = tmp_path_factory.mktemp("ar_ldm")
-    train_ar_ldm(method=recipe, base=base, **common(world, root))
+    train_ar_ldm(**training(recipe), base=base, **common(world, root))
+    return root
+
+
+@pytest.fixture(scope="module")
+def method(recipe: ArLdmConfig, base: StableDiffusionParts, root: Path) -> ArLdm:
     return build_ar_ldm(recipe, base, root / "output", torch.device("cpu"))
 
 
@@ -78,6 +90,26 @@ def test_boxes_have_no_influence_to_the_bit(method: ArLdm, recipe: ArLdmConfig, 
     person = Person((0.0, 0.0, 1.0, 1.0), "nowhere.png")
     boxed = tuple(replace(panel, characters=(person,), dialogs=(person.box,)) for panel in PAGE)
     assert draw(method, recipe, folder, boxed) == draw(method, recipe, folder, PAGE)
+
+
+def test_interrupted_it_ends_with_the_same_bytes(
+    world: Any, recipe: ArLdmConfig, base: StableDiffusionParts, root: Path, tmp_path: Path
+) -> None:
+    assert_resumed_ends_alike(partial(train_ar_ldm, **training(recipe), base=base), world, root, tmp_path / "again")
+
+
+def test_it_draws_in_bfloat16(
+    method: ArLdm,
+    recipe: ArLdmConfig,
+    base: StableDiffusionParts,
+    root: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    as_on_a_gpu(monkeypatch, stages)
+    low = build_ar_ldm(recipe, base, root / "output", torch.device("cpu"))
+    images = [dict(each.generate([PAGE], folder, recipe.sampling)) for each in (low, method)]
+    assert_drawn_alike(*images, tolerance=8.0)
 
 
 @pytest.fixture(scope="module")

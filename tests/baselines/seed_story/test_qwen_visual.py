@@ -1,13 +1,16 @@
 """Qwen-VL's tower: published sizes, a second computation of a tiny one, and refusals."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor
 
-from diffsensei.baselines.seed_story.qwen_visual import QwenTower, QwenVisual, read_qwen_visual
+from diffsensei.baselines.seed_story.qwen_visual import QwenTower, QwenVisual
 from diffsensei.baselines.seed_story.visual import load_visual
 from diffsensei.models.agent_resampler import grid_positions
 
@@ -95,6 +98,69 @@ def test_it_computes_what_is_published(tmp_path: Path) -> None:
         torch.testing.assert_close(visual.encode(images)[1], by_hand(state(), pixels), rtol=1e-3, atol=1e-4)
 
 
+def write_qwen(folder: Path, ending: str) -> None:
+    """Qwen-VL as published: a language model in shards, the tower spread over two of them."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen", "visual": {"patch_size": PATCH}}))
+    named = {f"transformer.visual.{name}": tensor for name, tensor in state().items()}
+    half = len(named) // 2
+    parts = [dict(list(named.items())[:half]), dict(list(named.items())[half:]), {}]
+    for number, part in enumerate(parts):
+        part[f"transformer.h.{number}.mlp.weight"] = torch.zeros(2, 2)
+    name, write = {
+        "bin": ("pytorch_model.bin", torch.save),
+        "safetensors": ("model.safetensors", save_file),
+    }[ending]
+    stem = name.removesuffix(f".{ending}")
+    shards = {f"{stem}-0000{number + 1}-of-00003.{ending}": part for number, part in enumerate(parts)}
+    for shard, part in shards.items():
+        write(part, folder / shard)
+    weight_map = {key: shard for shard, part in shards.items() for key in part}
+    (folder / f"{name}.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+
+@pytest.mark.parametrize("ending", ["bin", "safetensors"])
+def test_it_is_found_inside_qwen_vl(tmp_path: Path, ending: str) -> None:
+    torch.save(state(), tmp_path / "qwen_vit_G.pt")
+    own = load_visual(str(tmp_path), torch.float32, CPU)
+    write_qwen(tmp_path / "Qwen-VL-Chat", ending)
+    found = load_visual(str(tmp_path / "Qwen-VL-Chat"), torch.float32, CPU)
+    assert isinstance(found, QwenVisual)
+    assert torch.equal(found.blank(), own.blank())
+
+
+def test_of_the_hub_only_the_shards_with_the_tower_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the hub's own cache, without a network: the shard that has nothing of the tower is not there."""
+    write_qwen(tmp_path / "written", "bin")
+    cached = tmp_path / "cache" / "models--Qwen--Qwen-VL-Chat"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(tmp_path / "written", cached / "snapshots" / ("0" * 40))
+    (cached / "snapshots" / ("0" * 40) / "pytorch_model-00003-of-00003.bin").unlink()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    found = load_visual("Qwen/Qwen-VL-Chat", torch.float32, CPU)
+    assert isinstance(found, QwenVisual)
+    whole = load_visual(str(tmp_path / "written"), torch.float32, CPU)
+    assert torch.equal(found.blank(), whole.blank())
+
+
+@pytest.mark.parametrize("fault", ["shard", "index", "tensor"])
+def test_what_is_lacking_in_qwen_vl_is_told_in_one_line(tmp_path: Path, fault: str) -> None:
+    folder = tmp_path / "Qwen-VL-Chat"
+    write_qwen(folder, "bin")
+    first = folder / "pytorch_model-00001-of-00003.bin"
+    if fault == "shard":
+        first.unlink()
+    elif fault == "index":
+        (folder / "pytorch_model.bin.index.json").unlink()
+    else:
+        torch.save(dict(list(torch.load(first).items())[1:]), first)
+    with pytest.raises(ValueError, match=r"download") as refused:
+        load_visual(str(folder), torch.float32, CPU)
+    assert "\n" not in str(refused.value)
+
+
 def test_in_bfloat16_features_are_float(tmp_path: Path) -> None:
     torch.save(state(), tmp_path / "qwen_vit_G.pt")
     features = load_visual(str(tmp_path), torch.bfloat16, CPU).blank()
@@ -129,5 +195,5 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path, fault: str) ->
         tensors["attn_pool.query"] = tensors["attn_pool.query"][:, :100]
     torch.save(tensors, tmp_path / "qwen.pt")
     with pytest.raises(ValueError, match=r"qwen\.pt") as refused:
-        read_qwen_visual(tmp_path / "qwen.pt", torch.float32, CPU)
+        load_visual(str(tmp_path / "qwen.pt"), torch.float32, CPU)
     assert "\n" not in str(refused.value)

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from diffsensei.baselines.seed_story.detokenizer import FeatureResampler
+from diffsensei.baselines.seed_story.method import NO_FIRST_STAGE
 from diffsensei.baselines.seed_story.released import import_seed_story
 from diffsensei.baselines.seed_story.resamplers import StoryResamplers
 from diffsensei.baselines.seed_story.stages import build_seed_story
@@ -17,12 +20,14 @@ from diffsensei.config.presets import tiny
 from diffsensei.foundations.loading import load_clip_image_encoder, load_llm, load_text_encoder
 from diffsensei.models.text import text_widths
 from diffsensei.models.unet import build_unet, save_unet
+from flows.cli import app
 from tests.baselines.asked import Asked
-from tests.baselines.trained import TEXT
+from tests.baselines.trained import TEXT, weights_in
 
 RANK, ALPHA = 2, 16.0
 SIZES = {"dim": 16, "depth": 1, "heads": 2, "head_dim": 8, "num_queries": 4}
 PREFIX = "llm.base_model.model."
+NETWORKS = ("llm/model", *(f"{name}/diffusion_pytorch_model" for name in ("resampler", "resamplers", "unet")))
 PAGE = (Asked("0", "a boy runs", given="first.png"), Asked("1", "a girl laughs", seed=1))
 
 
@@ -101,6 +106,7 @@ def test_it_draws_as_the_networks_it_was_written_from(
     for folder in (own, imported):
         method = build_seed_story(recipe, "given", foundations, folder, folder, torch.device("cpu"))
         drawn.append({name: i.tobytes() for name, i in method.generate([PAGE], tmp_path, recipe.sampling)})
+        assert NO_FIRST_STAGE not in method.deviations
     assert drawn[0] == drawn[1]
 
 
@@ -148,3 +154,38 @@ def test_what_does_not_fit_is_refused_in_one_line(
         convert(world, experiment, recipe, agent, drawing, tmp_path)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "imported").exists()
+
+
+def test_the_command_converts_or_says_in_one_line_why_not(
+    world: Any, experiment: Any, recipe: SeedStoryConfig, written: tuple[Any, Any, Path], tmp_path: Path
+) -> None:
+    agent, drawing, own = written
+    torch.save(agent, tmp_path / "agent.bin")
+    torch.save(drawing, tmp_path / "drawing.bin")
+    llm = world.foundations["llm"]
+    settings = {f"baselines.seed_story.resampler.{name}": value for name, value in SIZES.items()}
+    for name in ("num_slots", "resampler_heads", "lora_alpha"):
+        settings[f"baselines.seed_story.language.{name}"] = getattr(recipe.language, name)
+    for name, value in experiment.model.unet.model_dump(mode="json").items():
+        settings[f"model.unet.{name}"] = value
+    sets = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
+
+    def invoke(agent: str, output: str) -> tuple[int, str, str]:
+        files = [str(tmp_path / name) for name in (agent, "drawing.bin")]
+        places = ["--llm", llm, "--tokenizer", llm, "--output", str(tmp_path / output)]
+        done = CliRunner().invoke(app, ["import", "seed-story", *files, *places, "--preset", "tiny", *sets])
+        return done.exit_code, done.stdout, done.stderr
+
+    assert invoke("agent.bin", "imported") == (0, f"{tmp_path / 'imported'}\n", "")
+    wanted, got = weights_in(own), weights_in(tmp_path / "imported")
+    assert got.keys() == wanted.keys() == {f"{name}.safetensors" for name in NETWORKS}
+    for name in got:
+        saved, converted = (load_file(folder / name) for folder in (own, tmp_path / "imported"))
+        for key, tensor in saved.items():
+            torch.testing.assert_close(converted[key], tensor, atol=1e-6, rtol=1e-5)
+
+    code, out, err = invoke("nowhere.bin", "other")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: expected nowhere.bin in ")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "other").exists()

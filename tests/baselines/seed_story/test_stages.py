@@ -1,6 +1,7 @@
 """SEED-Story trained and drawn on a small world: what learns, what is fed back, whose captions are read."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from diffsensei.baselines.seed_story import stages
 from diffsensei.baselines.seed_story.detokenizer import FeatureResampler
-from diffsensei.baselines.seed_story.method import SeedStory
+from diffsensei.baselines.seed_story.method import NO_FIRST_STAGE, SeedStory
 from diffsensei.baselines.seed_story.stages import (
     build_seed_story,
     read_language,
@@ -21,7 +23,14 @@ from diffsensei.baselines.seed_story.stages import (
 from diffsensei.config.baselines import SeedStoryConfig
 from diffsensei.config.presets import tiny
 from tests.baselines.asked import Asked, Person
-from tests.baselines.trained import TEXT, common, run_pretrain
+from tests.baselines.trained import (
+    TEXT,
+    as_on_a_gpu,
+    assert_drawn_alike,
+    assert_resumed_ends_alike,
+    common,
+    run_pretrain,
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +52,25 @@ def recipe(world: Any, experiment: Any) -> SeedStoryConfig:
     )
 
 
+def first_stage(recipe: SeedStoryConfig) -> dict[str, Any]:
+    names = ("visual_encoder", "llm", "language", "window")
+    return {"stage": recipe.language_training} | {name: getattr(recipe, name) for name in names}
+
+
+def second_stage(recipe: SeedStoryConfig) -> dict[str, Any]:
+    named = {name: getattr(recipe, name) for name in ("visual_encoder", "resampler", "window", "drop_rate")}
+    return {"stage": recipe.detokenizer_training, "max_caption_tokens": recipe.language.max_caption_tokens} | named
+
+
 @pytest.fixture(scope="module")
 def outputs(
     world: Any, experiment: Any, recipe: SeedStoryConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     base = run_pretrain(world, experiment, tmp_path_factory.mktemp("pretrain"))
-    language, trained = tmp_path_factory.mktemp("language"), tmp_path_factory.mktemp("detokenizer")
-    train_seed_story_language(method=recipe, **world.named("vae"), **common(world, language))
+    language, trained = (tmp_path_factory.mktemp(name) for name in ("language", "detokenizer"))
+    train_seed_story_language(**first_stage(recipe), **world.named("vae"), **common(world, language))
     train_seed_story(
-        method=recipe,
+        **second_stage(recipe),
         pretrain=base,
         language=language / "output",
         **world.named("vae", *TEXT),
@@ -90,6 +109,36 @@ def draw(method: SeedStory, recipe: SeedStoryConfig, folder: Path, page: tuple[A
     return {name: image.tobytes() for name, image in method.generate([page], folder, recipe.sampling)}
 
 
+def test_interrupted_both_stages_end_with_the_same_bytes(
+    world: Any, recipe: SeedStoryConfig, outputs: dict[str, Path], tmp_path: Path
+) -> None:
+    language = partial(train_seed_story_language, **first_stage(recipe), **world.named("vae"))
+    assert_resumed_ends_alike(language, world, outputs["language"].parent, tmp_path / "language")
+    folders = {name: outputs[name] for name in ("pretrain", "language")}
+    drawing = partial(train_seed_story, **second_stage(recipe), **folders, **world.named("vae", *TEXT))
+    assert_resumed_ends_alike(drawing, world, outputs["trained"].parent, tmp_path / "drawing")
+
+
+def test_it_draws_in_bfloat16(
+    world: Any,
+    experiment: Any,
+    recipe: SeedStoryConfig,
+    outputs: dict[str, Path],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    foundations = experiment.model.foundations.replaced(**world.named(*TEXT, "vae"))
+
+    def drawn() -> dict[str, Image.Image]:
+        weights = outputs["language"], outputs["trained"]
+        method = build_seed_story(recipe, "given", foundations, *weights, torch.device("cpu"))
+        return dict(method.generate([PAGE], folder, recipe.sampling))
+
+    full = drawn()
+    as_on_a_gpu(monkeypatch, stages)
+    assert_drawn_alike(drawn(), full, tolerance=8.0)
+
+
 def test_the_language_learns_and_the_frozen_parts_stay(
     world: Any, recipe: SeedStoryConfig, outputs: dict[str, Path]
 ) -> None:
@@ -97,7 +146,7 @@ def test_the_language_learns_and_the_frozen_parts_stay(
     after = load_file(outputs["language"] / "llm" / "model.safetensors")
     assert before.keys() == after.keys()
     assert not torch.equal(before["lm_head.weight"], after["lm_head.weight"])
-    read_language(recipe, outputs["language"])
+    read_language(outputs["language"], recipe.language.max_caption_tokens)
 
 
 def test_the_detokenizer_trains_keys_and_values_alone(outputs: dict[str, Path]) -> None:
@@ -110,10 +159,23 @@ def test_the_detokenizer_trains_keys_and_values_alone(outputs: dict[str, Path]) 
 def test_pages_are_told_in_order(method: SeedStory, recipe: SeedStoryConfig, folder: Path) -> None:
     plain = draw(method, recipe, folder, PAGE)
     assert set(plain) == {"1", "2", "3"}
+    assert NO_FIRST_STAGE in method.deviations
     given = draw(method, recipe, folder, (replace(PAGE[0], given="other.png"), *PAGE[1:]))
     assert given["1"] != plain["1"]
     later = draw(method, recipe, folder, (*PAGE[:3], replace(PAGE[3], seed=9)))
     assert [name for name in plain if later[name] != plain[name]] == ["3"]
+
+
+def test_pages_drawn_side_by_side_do_not_mix(method: SeedStory, recipe: SeedStoryConfig, folder: Path) -> None:
+    other = tuple(replace(panel, panel_id=f"other {panel.panel_id}", seed=panel.seed + 10) for panel in PAGE)
+    (piece,) = method.pieces([PAGE, other], recipe.sampling)
+    together = dict(method.generate(piece, folder, recipe.sampling))
+    assert together.keys() == {f"{page}{number}" for page in ("", "other ") for number in (1, 2, 3)}
+    for page in (PAGE, other):
+        for name, image in method.generate([page], folder, recipe.sampling):
+            difference = np.asarray(together[name], int) - np.asarray(image, int)
+            assert abs(difference).max() <= 1, "float rounding of a larger batch"
+    assert [len(piece) for piece in method.pieces([PAGE, other], recipe.sampling.replaced(batch_size=1))] == [1, 1]
 
 
 def test_captions_count_only_where_they_are_given(method: SeedStory, recipe: SeedStoryConfig, folder: Path) -> None:

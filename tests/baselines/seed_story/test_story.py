@@ -32,9 +32,13 @@ def features(count: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(count, FEATURES, DIM, generator=torch.Generator().manual_seed(seed))
 
 
+def spelt(language: StoryLanguage, *captions: str) -> list[list[int]]:
+    return [language.prompts.caption_ids(caption) for caption in captions]
+
+
 def test_labels_are_turn_caption_opening_and_end_of_the_last_panel(language: StoryLanguage) -> None:
     prompts: StoryPrompts = language.prompts
-    batch = prompts.encode([["a boy runs", "rain"], []], ["a girl", "a boy"])
+    batch = prompts.encode([spelt(language, "a boy runs", "rain"), []], spelt(language, "a girl", "a boy"))
     long, short = batch.labels
     girl, boy = (prompts.caption_ids(text) for text in ("a girl", "a boy"))
     assert long[long != IGNORED].tolist() == [*prompts.turn_ids, *girl, prompts.image_id, prompts.eos_id]
@@ -50,7 +54,8 @@ def test_labels_are_turn_caption_opening_and_end_of_the_last_panel(language: Sto
 
 
 def test_a_panel_sees_those_before_it_only_and_its_row_alone(language: StoryLanguage) -> None:
-    earlier, captions, context = [["a boy", "rain"], ["a girl"]], ["a girl", "rain"], features(3)
+    earlier, captions = [spelt(language, "a boy", "rain"), spelt(language, "a girl")], spelt(language, "a girl", "rain")
+    context = features(3)
     plain = language(earlier, captions, context)
     assert plain.features.shape == (2, FEATURES, DIM)
     changed = context.clone()
@@ -64,7 +69,7 @@ def test_a_panel_sees_those_before_it_only_and_its_row_alone(language: StoryLang
 
 def test_features_of_context_stand_in_their_slots(language: StoryLanguage) -> None:
     context = features(2)
-    prompts = language.prompts.encode([["a boy", "rain"]], ["a girl"])
+    prompts = language.prompts.encode([spelt(language, "a boy", "rain")], spelt(language, "a girl"))
     embedded = language._embedded(prompts, context)
     slots = language.resamplers.input_resampler(context)
     for panel in range(2):
@@ -76,7 +81,7 @@ def test_features_of_context_stand_in_their_slots(language: StoryLanguage) -> No
 def test_own_words_equal_those_of_plain_generation(language: StoryLanguage) -> None:
     """Step by step with a cache gives what a full pass over the same prefix would choose."""
     context = features(1)
-    written = language.write_caption(["a boy runs"], context, 5)
+    written = language.write_caption(spelt(language, "a boy runs"), context, 5)
     prompts, base = language.prompts, language.base
     prefix = [*prompts.panel_ids(prompts.caption_ids("a boy runs"), first=True), *prompts.turn_ids]
     start = prefix.index(prompts.image_id) + 1
@@ -92,6 +97,27 @@ def test_own_words_equal_those_of_plain_generation(language: StoryLanguage) -> N
         expected.append(token)
     assert written == expected
     assert not set(written) & set(prompts.inner_ids)
+
+
+def test_slots_after_own_words_say_what_they_would_say_were_writing_to_go_on(language: StoryLanguage) -> None:
+    """Told in one pass, or token by token with a cache behind what was written: caption, ``<img>``, then the slots."""
+    context, earlier = features(1), spelt(language, "a boy runs")
+    prompts, base = language.prompts, language.base
+    written = language.write_caption(earlier, context, 5)
+    told = language([earlier], [written], context).features
+
+    prefix = [*prompts.panel_ids(earlier[0], first=True), *prompts.turn_ids]
+    embedded = base.get_input_embeddings()(torch.tensor([prefix]))
+    start = prefix.index(prompts.image_id) + 1
+    embedded[0, start : start + SLOTS] = language.resamplers.input_resampler(context)[0]
+    output = base.model(inputs_embeds=embedded, use_cache=True)
+    states = []
+    for token in [*written, prompts.image_id, *prompts.slot_ids]:
+        step = base.get_input_embeddings()(torch.tensor([[token]]))
+        output = base.model(inputs_embeds=step, past_key_values=output.past_key_values, use_cache=True)
+        states.append(output.last_hidden_state[0, -1])
+    slots = torch.stack(states[-SLOTS:]).unsqueeze(0)
+    torch.testing.assert_close(told, language.resamplers.output_resampler(slots), atol=1e-5, rtol=1e-4)
 
 
 def test_equal_features_have_no_loss() -> None:

@@ -16,6 +16,7 @@ from diffsensei.methods.image_generator import ImageGenerator
 from diffsensei.models.text import text_widths
 from diffsensei.models.unet import build_unet
 from tests.baselines.asked import Asked, Person
+from tests.baselines.trained import assert_drawn_alike
 
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler  # isort: skip
 
@@ -34,10 +35,9 @@ PAGE = (
 OTHER = (Asked("a", "a cat", seed=5), Asked("b", "a dog", seed=6))
 
 
-@pytest.fixture(scope="module")
-def method() -> StoryDiffusion:
+def build(dtype: torch.dtype) -> StoryDiffusion:
     torch.manual_seed(0)
-    encoders = (load_text_encoder("embedded:text_encoder"), load_text_encoder("embedded:text_encoder_2"))
+    encoders = [load_text_encoder(f"embedded:{name}", dtype) for name in ("text_encoder", "text_encoder_2")]
     width, pooled = text_widths(encoders)
     config = UNetConfig(
         block_out_channels=(32, 64),
@@ -46,9 +46,14 @@ def method() -> StoryDiffusion:
         attention_head_dim=(2, 4),
         addition_time_embed_dim=8,
     )
-    unet = build_unet(config, in_channels=4, cross_attention_dim=width, pooled_dim=pooled).eval()
+    unet = build_unet(config, in_channels=4, cross_attention_dim=width, pooled_dim=pooled).eval().to(dtype)
     euler = EulerDiscreteScheduler(**NOISE_SCHEDULE)
     return StoryDiffusion(with_ddim(ImageGenerator(load_vae("embedded:vae"), encoders, unet, euler)), SHARING)
+
+
+@pytest.fixture(scope="module")
+def method() -> StoryDiffusion:
+    return build(torch.float32)
 
 
 def draw(method: StoryDiffusion, *pages: tuple[Asked, ...]) -> dict[str, Image.Image]:
@@ -97,3 +102,7 @@ def test_a_side_that_cannot_be_drawn_is_refused(method: StoryDiffusion) -> None:
     large = SAMPLING.replaced(max_side=16)
     with pytest.raises(ValueError, match="from 8 to 16, got 32 x 32"):
         dict(method.generate([PAGE], Path("nowhere"), large))
+
+
+def test_it_draws_in_bfloat16(method: StoryDiffusion) -> None:
+    assert_drawn_alike(draw(build(torch.bfloat16), PAGE), draw(method, PAGE), tolerance=8.0)

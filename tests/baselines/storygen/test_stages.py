@@ -1,6 +1,7 @@
 """StoryGen trained and drawn on a small world: two stages, three branches, panel after panel."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from diffsensei.config.baselines import StableDiffusionParts, StoryGenConfig, St
 from diffsensei.config.presets import tiny
 from diffsensei.training.story_batch import StoryBatch
 from tests.baselines.asked import Asked, Person
-from tests.baselines.trained import common
+from tests.baselines.trained import assert_resumed_ends_alike, common
 
 
 @pytest.fixture(scope="module")
@@ -32,24 +33,35 @@ def recipe(experiment: Any) -> StoryGenConfig:
     )
 
 
+def first_stage(recipe: StoryGenConfig, base: StableDiffusionParts) -> dict[str, Any]:
+    shared = {"drops": recipe.drops, "mask_dialogs": recipe.mask_dialogs, "max_dialogs": 4, "base": base}
+    return {"stage": recipe.single} | shared
+
+
+def second_stage(recipe: StoryGenConfig, base: StableDiffusionParts) -> dict[str, Any]:
+    more = {"stage": recipe.context, "window": recipe.window, "context_side": recipe.context_side}
+    return first_stage(recipe, base) | more
+
+
 @pytest.fixture(scope="module")
-def trained(
+def roots(
     world: Any, recipe: StoryGenConfig, base: StableDiffusionParts, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+) -> tuple[Path, Path]:
+    """The folders with workspace and output of both stages."""
     single, root = tmp_path_factory.mktemp("single"), tmp_path_factory.mktemp("context")
-    train_storygen_single(method=recipe, base=base, max_dialogs=4, **common(world, single))
-    train_storygen(method=recipe, base=base, max_dialogs=4, single=single / "output", **common(world, root))
+    train_storygen_single(**first_stage(recipe, base), **common(world, single))
+    train_storygen(**second_stage(recipe, base), single=single / "output", **common(world, root))
     before, after = (
         load_file(folder / "output" / "unet" / "diffusion_pytorch_model.safetensors") for folder in (single, root)
     )
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {name for name in before if ".attn3." in name}
-    return root / "output"
+    return single, root
 
 
 @pytest.fixture(scope="module")
-def method(recipe: StoryGenConfig, base: StableDiffusionParts, trained: Path) -> StoryGen:
-    return build_storygen(recipe, base, trained, torch.device("cpu"))
+def method(recipe: StoryGenConfig, base: StableDiffusionParts, roots: tuple[Path, Path]) -> StoryGen:
+    return build_storygen(recipe, base, roots[1] / "output", torch.device("cpu"))
 
 
 @pytest.fixture
@@ -102,6 +114,22 @@ def test_pages_do_not_mix_and_one_without_a_given_panel_begins_by_itself(
             difference = np.abs(np.asarray(image).astype(int) - np.asarray(alone[name]).astype(int))
             assert difference.max() <= 1, "float rounding of a larger batch"
     assert set(draw(method, recipe, folder, BARE)) == {"a", "b"}
+
+
+@pytest.mark.parametrize("stage", ["single", "context"])
+def test_interrupted_it_ends_with_the_same_bytes(
+    world: Any,
+    recipe: StoryGenConfig,
+    base: StableDiffusionParts,
+    roots: tuple[Path, Path],
+    tmp_path: Path,
+    stage: str,
+) -> None:
+    if stage == "single":
+        train, root = partial(train_storygen_single, **first_stage(recipe, base)), roots[0]
+    else:
+        train, root = partial(train_storygen, single=roots[0] / "output", **second_stage(recipe, base)), roots[1]
+    assert_resumed_ends_alike(train, world, root, tmp_path / "again")
 
 
 def test_the_last_panels_are_read_and_what_is_missing_is_blank() -> None:

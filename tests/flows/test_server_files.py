@@ -1,0 +1,71 @@
+"""What is shipped for a server that stays: automations, containers and settings that this Prefect knows."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.settings import Settings
+from prefect.settings.legacy import _get_valid_setting_names
+
+REPOSITORY = Path(__file__).parents[2]
+COMPOSE = REPOSITORY / "infra" / "docker" / "compose.yaml"
+
+
+def _automations(name: str) -> list[AutomationCore]:
+    written = yaml.safe_load((REPOSITORY / "infra" / "prefect" / name).read_text())
+    return [AutomationCore.model_validate(item) for item in written["automations"]]
+
+
+def test_a_silent_run_is_given_three_heartbeats() -> None:
+    (automation,) = _automations("automations.yaml")
+    trigger = automation.trigger
+    assert isinstance(trigger, EventTrigger)
+    assert trigger.posture is Posture.Proactive
+    assert trigger.within.total_seconds() >= 3 * (Settings().flows.heartbeat_frequency or 0) > 0
+    (action,) = automation.actions
+    assert (action.type, action.state) == ("change-flow-run-state", "CRASHED")
+
+
+def test_people_are_told_of_every_bad_end() -> None:
+    (automation,) = _automations("notify.yaml")
+    assert isinstance(automation.trigger, EventTrigger)
+    assert automation.trigger.expect == {f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut")}
+    assert automation.actions[0].type == "send-notification"
+
+
+@pytest.mark.parametrize(
+    "path", ["infra/docker/compose.yaml", "infra/prefect/automations.yaml", "docs/prefect.md", "prefect.yaml"]
+)
+def test_settings_are_prefects_own(path: str) -> None:
+    named = set(re.findall(r"PREFECT_[A-Z_]+", (REPOSITORY / path).read_text()))
+    assert named
+    assert named <= _get_valid_setting_names(Settings)
+
+
+def test_containers_listen_here_only_and_have_no_password_of_ours() -> None:
+    compose = yaml.safe_load(COMPOSE.read_text())
+    services: dict[str, dict[str, Any]] = compose["services"]
+    assert [port for service in services.values() for port in service.get("ports", ())] == ["127.0.0.1:4200:4200"]
+    example = (COMPOSE.parent / "server.env.example").read_text()
+    declared = dict(line.split("=", 1) for line in example.splitlines() if line and not line.startswith("#"))
+    assert declared == dict.fromkeys(declared, "")
+    assert set(re.findall(r"\$\{(\w+)", COMPOSE.read_text())) == set(declared)
+    for service in services.values():
+        assert set(service.get("depends_on", ())) <= set(services)
+    volumes = {volume.split(":")[0] for service in services.values() for volume in service.get("volumes", ())}
+    assert volumes == set(compose["volumes"])
+    ignored = (REPOSITORY / ".gitignore").read_text().splitlines()
+    assert "server.env" in ignored
+
+
+def test_containers_run_what_is_deployed() -> None:
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    pools = {
+        item["work_pool"]["name"] for item in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
+    }
+    command = services["worker"]["command"]
+    assert pools == {command[command.index("--pool") + 1]}
+    assert services["worker"]["environment"]["PREFECT_API_URL"] == "http://server:4200/api"
