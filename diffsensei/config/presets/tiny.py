@@ -285,10 +285,10 @@ def tiny() -> ExperimentConfig:
                     trained="ip",
                 ),
                 dialogs_training=GeneratorStageConfig(
-                    steps=240,
+                    steps=140,
                     learning_rate=1e-3,
-                    warmup_steps=20,
-                    decay_steps=120,
+                    warmup_steps=15,
+                    decay_steps=70,
                     weight_decay=0.01,
                     max_grad_norm=1.0,
                     global_batch_size=(16,),
