@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "srun")
@@ -169,6 +169,7 @@ def _free_ports(number: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    with slurm_cluster(Path(sys.argv[1])) as started:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), slurm_cluster(Path(sys.argv[1])) as started:
         print(f"export SLURM_CONF={started.conf}", flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.pause()
