@@ -28,7 +28,8 @@ from diffsensei.data.annotation.edits import (
 from diffsensei.data.annotation.layers import UNMOVED_PX, is_unmoved
 from diffsensei.data.records import Bbox
 
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]+|\\s+")
+_UNFIT = re.compile("[\\s\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]+")
+"""Runs of it become one space, so that a label that was fitted once stays as it is."""
 MAX_LABEL = 100
 _TYPES: Mapping[str, CharacterType] = {"0": 0, "1": 1, "2": 2}
 

@@ -55,7 +55,7 @@ TOOLS = pytest.mark.parametrize("through", [through_label_studio, through_cvat])
 plain_ids = st.one_of(st.integers(-3, 30), st.sampled_from(["07", "Mika & <Ren>", "未", 'a"b', "]]>"]))
 odd_ids = st.one_of(
     st.integers(-3, 30),
-    st.sampled_from(["0", "07", " 1 ", "Mika & <Ren>", "未", 'a"b', "\x00", "", "a  b", "\n"]),
+    st.sampled_from(["0", "07", " 1 ", "Mika & <Ren>", "未", 'a"b', "\x00", "", "a  b", "\n", "0 \x1b0"]),
     st.text(max_size=12),
 )
 
