@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test test-long test-fast bench bench-gpu check format clean
+.PHONY: help install demo test test-slow test-long bench bench-gpu check format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -18,14 +18,17 @@ $(VENV)/installed: constraints.txt pyproject.toml
 demo: install  ## the whole pipeline at tiny size, from drawn pages to the benchmark report
 	@$(BIN)/diffsensei run full-pipeline --preset tiny
 
-test: install  ## every test but those that take minutes
-	$(BIN)/python -m pytest -m "not long"
+# A process for each of two cores; a file's tests stay together, as they share what is slow to make.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 
-test-long: install  ## the tests that take minutes
-	$(BIN)/python -m pytest -m long
+test: install  ## the tests that take seconds: all behaviour, in some ten minutes
+	$(BIN)/python -m pytest -m "not slow and not long" $(SIDE_BY_SIDE)
 
-test-fast: install  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not long"
+test-slow: install  ## the tests that take up to minutes: browsers, clusters, real servers, small trainings
+	$(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE)
+
+test-long: install  ## the tests that take many minutes: whole pipelines, killed or followed through
+	$(BIN)/python -m pytest -m long --maxfail=1
 
 bench: install  ## how much faster than the plain way: one table of ratios
 	@$(BIN)/python -m tests.benchmarks
