@@ -18,14 +18,15 @@ $(VENV)/installed: constraints.txt pyproject.toml
 demo: install  ## the whole pipeline at tiny size, from drawn pages to the benchmark report
 	@$(BIN)/diffsensei run full-pipeline --preset tiny
 
-# A process for each of two cores; a file's tests stay together, as they share what is slow to make.
+# A process for each of two cores, of one thread; a file's tests stay together, as they share what is slow to make.
 SIDE_BY_SIDE := -n 2 --dist loadfile
+ONE_THREAD := OMP_NUM_THREADS=1
 
 test: install  ## the tests that take seconds: all behaviour, in some ten minutes
-	$(BIN)/python -m pytest -m "not slow and not long" $(SIDE_BY_SIDE)
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow and not long" $(SIDE_BY_SIDE)
 
 test-slow: install  ## the tests that take up to minutes: browsers, clusters, real servers, small trainings
-	$(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE)
+	$(ONE_THREAD) $(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE)
 
 test-long: install  ## the tests that take many minutes: whole pipelines, killed or followed through
 	$(BIN)/python -m pytest -m long --maxfail=1
