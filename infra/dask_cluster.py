@@ -122,5 +122,11 @@ def slurm_cluster(slurm: SlurmWorkers, scratch: Path) -> Iterator["SLURMCluster"
 def _executor(cluster: "Cluster") -> Iterator[Executor]:
     from dask.distributed import Client
 
-    with Client(cluster) as client, client.get_executor() as executor:
-        yield executor
+    with Client(cluster) as client:
+        executor = client.get_executor()
+        try:
+            yield executor
+        except BaseException:
+            executor.shutdown(wait=False)  # what was asked of workers that never came would be waited for for ever
+            raise
+        executor.shutdown()

@@ -1,5 +1,4 @@
 import os
-import shutil
 import signal
 import stat
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from infra.dask_cluster import SlurmWorkers, cluster_executor, local_cluster, slurm_cluster
+from tests.infra.slurm_cluster import SlurmCluster
 
 
 def _listening() -> set[str]:
@@ -105,8 +105,19 @@ def test_what_would_break_a_job_script_is_refused(wrong: dict[str, object]) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("sbatch") is None, reason="no Slurm on this machine (sbatch is not installed)")
-def test_slurm_workers_do_the_work(tmp_path: Path) -> None:
-    slurm = SlurmWorkers(cores=1, memory_gb=1, walltime_min=5, interface="lo")
-    with cluster_executor(1, tmp_path, slurm) as executor:
-        assert executor.submit(pow, 3, 4).result(timeout=240) == 81
+def test_slurm_workers_do_the_work(tmp_path: Path, slurm: SlurmCluster) -> None:
+    workers = SlurmWorkers(cores=1, memory_gb=1, walltime_min=5, interface="lo")
+    with cluster_executor(1, tmp_path, workers) as executor:
+        assert executor.submit(pow, 3, 4).result(timeout=120) == 81
+        assert "RUNNING" in slurm.jobs().values()
+
+
+def test_a_fault_does_not_wait_for_workers_that_never_come(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a fault"):
+        _fail_without_workers(tmp_path)
+
+
+def _fail_without_workers(scratch: Path) -> None:
+    with local_cluster(0, scratch) as executor:
+        executor.submit(pow, 3, 4)
+        raise ValueError("a fault")
