@@ -174,10 +174,10 @@ def test_states_find_the_panels_that_are_in_them(browser, make_run, visit):
     (run.arguments["generate_stage1"] / "images" / "0" / "panel2.png").unlink()
     build_report(**run.arguments)
     tab = _settled(visit("panels.html", folder=run.arguments["output"]))
-    tab.get_by_label("State").select_option("missing")
+    tab.get_by_label("State", exact=True).select_option("missing")
     assert _cards(tab, 1).get_attribute("data-id") == "panel2"
     assert tab.locator(".g-absent").inner_text() == "not generated"
-    tab.get_by_label("State").select_option("given")
+    tab.get_by_label("State", exact=True).select_option("given")
     _cards(tab, 0)
     assert tab.get_by_text("No panel is in this state.").is_visible()
 
