@@ -89,5 +89,5 @@ def test_every_part_loads_strictly(small_recipes: FoundationRecipes, tmp_path: P
 
 
 def test_unknown_part_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"parts among vae, .*judge_dino, got 1\.0, \['vea'\]"):
+    with pytest.raises(ValueError, match=r"parts among vae, .*judge_dino, judge_states, got 1\.0, \['vea'\]"):
         train_foundations(only=["vea"], steps_scale=1.0, workspace=tmp_path, output=tmp_path)

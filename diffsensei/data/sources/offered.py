@@ -54,4 +54,5 @@ def is_system_file(name: str) -> bool:
 def natural_key(name: str) -> tuple[list[str | int], str]:
     """Sorts ``page-2`` before ``page-10``; names that differ only in case or zeros keep one order."""
     parts = re.split(r"([0-9]+)", name.casefold())
-    return [int(part) if part.isdecimal() else part for part in parts], name
+    # Every other part is a number; digits of other scripts are text, as they were not split off.
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
