@@ -1,9 +1,8 @@
-"""Many stages: each starts when its inputs are there, jobs of networks in turn, data work beside them."""
+"""Many stages inside a flow: their plan is shown, they are brought up, and a request to cancel is watched for."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from prefect.runtime import flow_run
@@ -20,8 +19,9 @@ from tasks.placement import configured_backend, limited, placed
 from tasks.planning import needed_for
 from tasks.publication import open_store
 from tasks.run_stage import StageWork, run_stage
+from tasks.stage_graph import StageGraph
 from tasks.stages import pipeline_stages
-from tasks.terminal import StageView, open_view
+from tasks.terminal import open_view
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ async def run_stages(
 ) -> dict[str, StageResult]:
     """The results of ``stages`` by name. Every input must be among them; ``values`` is the nested configuration.
 
-    ``parallel_jobs``: stages with exclusive resources that may run at once.
+    ``parallel_jobs``: stages with exclusive resources that may run on this machine at once.
     """
     await show_plan(await asyncio.to_thread(make_plan, stages, values, store))
     run_id = str(flow_run.id)
     with open_view() as view:
-        graph = _Graph(stages, values, store, backend, Followed(store, run_id), view, parallel_jobs)
+        graph = StageGraph(stages, values, store, backend, Followed(store, run_id), view, parallel_jobs)
         async with watch_for_cancel(store, run_id):
             return await graph.run()
 
@@ -84,73 +84,3 @@ async def run_alone(
         async with watch_for_cancel(store, run_id):
             state = await run_stage(title or stage.name, work)
             return await state.aresult()
-
-
-class _Skipped(Exception):
-    """Not started, because another stage failed."""
-
-
-class _Graph:
-    def __init__(
-        self,
-        stages: Sequence[Stage],
-        values: Mapping[str, Any],
-        store: Store,
-        backend: Backend,
-        followed: Followed,
-        view: StageView,
-        parallel_jobs: int,
-    ) -> None:
-        self._stages = stages
-        self._values = values
-        self._store = store
-        self._backend = backend
-        self._followed = followed
-        self._view = view
-        # Two jobs that each use every core or GPU would only take longer each.
-        self._exclusive = asyncio.Semaphore(parallel_jobs)
-        self._failed = False
-        self._may_fail = {stage.name for stage in stages if stage.may_fail}
-        self._running: dict[str, asyncio.Task[StageResult]] = {}
-
-    async def run(self) -> dict[str, StageResult]:
-        for stage in self._stages:
-            self._running[stage.name] = asyncio.create_task(self._bring_up(stage), name=stage.name)
-        ended = await asyncio.gather(*self._running.values(), return_exceptions=True)
-        results: dict[str, StageResult] = {}
-        troubles: list[BaseException] = []
-        for stage, outcome in zip(self._stages, ended, strict=True):
-            if not isinstance(outcome, BaseException):
-                results[stage.name] = outcome
-            elif not stage.may_fail or not isinstance(outcome, Exception):
-                troubles.append(outcome)
-        for trouble in sorted(troubles, key=lambda trouble: isinstance(trouble, _Skipped)):
-            raise trouble
-        return results
-
-    async def _bring_up(self, stage: Stage) -> StageResult:
-        inputs = {}
-        for argument, source in stage.inputs.items():
-            try:
-                inputs[argument] = (await asyncio.shield(self._running[source])).object
-            except Exception as error:
-                if stage.may_fail or source not in self._may_fail:
-                    raise _Skipped(source) from error
-        # What may fail and did is missing from the inputs, and so from the key.
-        stage = replace(stage, inputs={argument: stage.inputs[argument] for argument in inputs})
-        async with AsyncExitStack() as held:
-            if stage.resources.exclusive:
-                await held.enter_async_context(self._exclusive)
-            if self._failed:
-                raise _Skipped(stage.name)
-            values = stage.values(self._values)
-            key = stage_key(stage, values, {argument: ref.digest for argument, ref in inputs.items()})
-            self._followed.add(stage.name, key)
-            labels = {STAGE_KEY: key}
-            work = StageWork(stage, values, inputs, self._store, self._backend, labels, self._view)
-            try:
-                state = await run_stage(stage.name, work)
-                return await state.aresult()
-            except Exception:
-                self._failed = self._failed or not stage.may_fail
-                raise

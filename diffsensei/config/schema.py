@@ -474,7 +474,8 @@ class RuntimeConfig(Config):
     dask: Literal["local"] | SlurmDaskConfig = "local"
     """Where they run: on the stage's machine, or as Slurm jobs."""
     parallel_jobs: PositiveInt = 1
-    """Jobs of networks that run side by side, each with the GPUs it asks for."""
+    """Jobs of networks that run side by side on this machine, each with the GPUs it asks for; on a cluster its queue
+    decides."""
     log_every_steps: PositiveInt
     gradient_checkpointing: Literal["none", "llm", "all"] = "none"
     """Networks whose activations are computed again in the backward pass: less memory, a third more time."""

@@ -77,7 +77,7 @@ def test_the_guide_leads_to_a_report(slurm: SlurmCluster, project: Path, tmp_pat
     assert all(folder.done() for folder in store.stage_folders())
 
     (start,) = [line for line in "".join(BLOCKS).splitlines() if line.startswith("sbatch ")]
-    _follow(start.replace("sbatch ", "sbatch --wait ").replace("paper", "tiny"), project)
+    _follow(start.replace("sbatch ", "sbatch --wait ", 1).replace("paper", "tiny"), project)
     (log,) = project.glob("diffsensei-*.log")
     assert log.read_text().splitlines()[-1] == f"report: {report}"
     assert len([1 for folder in store.stage_folders() for _ in folder.attempts()]) == len(attempts)

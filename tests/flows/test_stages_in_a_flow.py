@@ -86,6 +86,35 @@ def test_exclusive_stages_take_turns(store: Store, trivial_stages: str) -> None:
     assert spans[0][1] <= spans[1][0]
 
 
+def test_the_longest_way_to_the_end_goes_first(store: Store, trivial_stages: str) -> None:
+    def busy(name: str, source: str) -> Stage:
+        stage = _after_number(name, f"{trivial_stages}:busy", seconds=0.2)
+        return replace(stage, inputs={"number": source}, resources=Resources(exclusive=True))
+
+    stages = [_number(trivial_stages), busy("short", "number"), busy("long", "number"), busy("longer", "long")]
+    _, results = _run(stages, store)
+    spans = {name: json.loads((results[name].object.path / "span.json").read_text()) for name in ("short", "long")}
+    assert spans["long"][1] <= spans["short"][0]
+
+
+def test_what_cannot_do_without_a_lost_stage_is_lost_with_it_and_the_rest_goes_on(
+    store: Store, trivial_stages: str
+) -> None:
+    lost = replace(_after_number("lost", f"{trivial_stages}:refuse"), may_fail=True)
+    with_it = replace(_after_number("with-it", f"{trivial_stages}:double"), inputs={"number": "lost"}, may_fail=True)
+    double = _after_number("double", f"{trivial_stages}:double")
+    table = Stage(
+        name="table",
+        version=1,
+        entry=f"{trivial_stages}:double",
+        inputs={"number": "double", "lost": "lost", "further": "with-it"},
+    )
+    _, results = _run([_number(trivial_stages), lost, with_it, double, table], store)
+    assert list(results) == ["number", "double", "table"]
+    assert (results["table"].object.path / "number.txt").read_text() == "84"
+    assert store.stage_folders("with-it") == []
+
+
 def test_cancelling_a_run_ends_its_jobs(store: Store, trivial_stages: str) -> None:
     stage = Stage(name="forever", version=1, entry=f"{trivial_stages}:forever")
 

@@ -355,5 +355,8 @@ def tiny() -> ExperimentConfig:
         gate=GateConfig(rules=release_rules(8), study=None, require_clean_code=False, release="automatic"),
         release=ReleaseConfig(name="diffsensei-tiny", version="0.1.0", licence="apache-2.0"),
         report=ReportConfig(),
-        runtime=RuntimeConfig(num_threads=2, dask_workers=2, log_every_steps=10, gradient_checkpointing="none"),
+        # Two jobs of one thread each: networks so small gain little from a second thread, and starting takes only one.
+        runtime=RuntimeConfig(
+            num_threads=1, parallel_jobs=2, dask_workers=2, log_every_steps=10, gradient_checkpointing="none"
+        ),
     )
