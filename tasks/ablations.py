@@ -4,24 +4,29 @@ All rows share one store, so what a row does not change it does not do again: ke
 equals the main run finds the main run's stages. A row that fails is a failed row; the others go on.
 """
 
-import sys
-from collections.abc import Iterator
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from diffsensei.config import ExperimentConfig, config_digest
 from diffsensei.config.overrides import override
 from diffsensei.evaluation.ablations import VARIANTS, Variant
-from infra.outcome import StageCancelled, StageError
+from infra.outcome import StageCancelled
 from infra.plan import make_plan
-from infra.stage import Stage
+from infra.stage import Stage, stage_key
 from infra.store import ObjectRef, Store
-from tasks.pipeline import run_alone, run_stages
+from tasks.artifacts import show_lines
+from tasks.pipeline import run_alone, run_graph
 from tasks.placement import configured_backend, placed
 from tasks.planning import needed_for, summary_line
 from tasks.publication import open_store
+from tasks.stage_graph import Node
 from tasks.stages.benchmark import GENERATE, benchmark_stages, score_stage
 from tasks.stages.data import data_stages
 from tasks.stages.reporting import ABLATIONS, reference_name
 from tasks.stages.training import training_stages
+from tasks.terminal import print_lines
 
 SCORE = "score_variant"
 
@@ -57,20 +62,21 @@ async def run_ablations(config: ExperimentConfig) -> tuple[Store, ObjectRef]:
     configuration is not valid.
     """
     store = open_store()
-    rows = variants_of(config)
+    nodes, scored = ablation_graph(variants_of(config))
+    lines = await asyncio.to_thread(lambda: list(plan_ablations(config, store)))
+    print_lines(lines)
+    await show_lines(lines, "plan", "What each row still needs")
+    graph = await run_graph(nodes, store, configured_backend(config.jobs), config.runtime.parallel_jobs)
     scores: dict[str, ObjectRef] = {}
     failures: dict[str, str] = {}
-    done: dict[str, ObjectRef | str] = {}
-    for place, (variant, own) in enumerate(rows, start=1):
-        same = _identity(variant, own)
-        if same not in done:
-            print(f"{_title(variant)} ({place} of {len(rows)})", file=sys.stderr)
-            done[same] = await _scored(variant, own, store)
-        outcome = done[same]
-        if isinstance(outcome, str):
-            failures[variant.key] = outcome
+    for key, node in scored.items():
+        error = graph.lost.get(node)
+        if isinstance(error, StageCancelled):
+            raise error
+        if error is None:
+            scores[key] = graph.results[node].object
         else:
-            scores[variant.key] = outcome
+            failures[key] = str(error).splitlines()[0]
     result = await _collected(config, scores, failures, store)
     name = reference_name(config)
     current = store.refs.read(ABLATIONS, name)
@@ -78,18 +84,26 @@ async def run_ablations(config: ExperimentConfig) -> tuple[Store, ObjectRef]:
     return store, result
 
 
-async def _scored(variant: Variant, config: ExperimentConfig, store: Store) -> ObjectRef | str:
-    """The row's scores, or why there are none."""
-    backend, parallel_jobs = configured_backend(config.jobs), config.runtime.parallel_jobs
-    try:
-        stages = placed(variant_stages(variant, config), config)
-        found = await run_stages(stages, config.keyed(), store, backend, parallel_jobs=parallel_jobs)
-    except StageCancelled:
-        raise
-    except StageError as error:
-        print(f"{_title(variant)}: {error}", file=sys.stderr)
-        return str(error).splitlines()[0]
-    return found[SCORE].object
+def ablation_graph(rows: Sequence[tuple[Variant, ExperimentConfig]]) -> tuple[dict[str, Node], dict[str, str]]:
+    """All rows as one graph, in which what rows share stands once, and the node of each row's scores by `Variant.key`.
+
+    A row that fails is lost with what only it needs; the others go on.
+    """
+    nodes: dict[str, Node] = {}
+    scored = {}
+    for variant, config in rows:
+        own: dict[str, str] = {}
+        for stage in placed(variant_stages(variant, config), config):
+            values = stage.values(config.keyed())
+            sources = {argument: own[source] for argument, source in stage.inputs.items()}
+            own[stage.name] = name = stage_key(stage, values, sources)
+            if name not in nodes:
+                title = f"{stage.name} ({_title(variant)})"
+                nodes[name] = Node(title, replace(stage, inputs=sources, may_fail=True), values)
+        scored[variant.key] = own[SCORE]
+    forms = Counter(node.stage.name for node in nodes.values())
+    alone = {name: replace(node, title=node.stage.name) for name, node in nodes.items() if forms[node.stage.name] == 1}
+    return nodes | alone, scored
 
 
 async def _collected(

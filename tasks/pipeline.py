@@ -19,7 +19,7 @@ from tasks.placement import configured_backend, limited, placed
 from tasks.planning import needed_for
 from tasks.publication import open_store
 from tasks.run_stage import StageWork, run_stage
-from tasks.stage_graph import StageGraph
+from tasks.stage_graph import Node, StageGraph
 from tasks.stages import pipeline_stages
 from tasks.terminal import open_view
 
@@ -60,11 +60,18 @@ async def run_stages(
     ``parallel_jobs``: stages with exclusive resources that may run on this machine at once.
     """
     await show_plan(await asyncio.to_thread(make_plan, stages, values, store))
+    nodes = {stage.name: Node(stage.name, stage, stage.values(values)) for stage in stages}
+    return (await run_graph(nodes, store, backend, parallel_jobs)).results
+
+
+async def run_graph(nodes: Mapping[str, Node], store: Store, backend: Backend, parallel_jobs: int) -> StageGraph:
+    """The graph with its results, inside a flow that can be cancelled. See `StageGraph`."""
     run_id = str(flow_run.id)
     with open_view() as view:
-        graph = StageGraph(stages, values, store, backend, Followed(store, run_id), view, parallel_jobs)
+        graph = StageGraph(nodes, store, backend, Followed(store, run_id), view, parallel_jobs)
         async with watch_for_cancel(store, run_id):
-            return await graph.run()
+            await graph.run()
+    return graph
 
 
 async def run_alone(
@@ -74,13 +81,14 @@ async def run_alone(
 
     ``title`` (the stage's name by default) is what people see. Raises as `run_stages`.
     """
+    title = title or stage.name
     stage, backend = limited(stage, config), configured_backend(config.jobs)
     values = stage.values(config.keyed())
     key = stage_key(stage, values, {argument: ref.digest for argument, ref in inputs.items()})
     run_id = str(flow_run.id)
-    Followed(store, run_id).add(stage.name, key)
+    Followed(store, run_id).add(title, key)
     with open_view() as view:
-        work = StageWork(stage, values, inputs, store, backend, {STAGE_KEY: key}, view)
+        work = StageWork(title, stage, values, inputs, store, backend, {STAGE_KEY: key}, view)
         async with watch_for_cancel(store, run_id):
-            state = await run_stage(title or stage.name, work)
+            state = await run_stage(title, work)
             return await state.aresult()

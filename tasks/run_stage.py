@@ -1,6 +1,7 @@
 """One stage as one Prefect task: the store decides whether it runs, a job does the work, this task watches."""
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -35,6 +36,7 @@ class StageWork:
 
     def __init__(
         self,
+        title: str,
         stage: Stage,
         values: Mapping[str, Any],
         inputs: Mapping[str, ObjectRef],
@@ -44,6 +46,7 @@ class StageWork:
         view: StageView,
     ) -> None:
         self.stage = stage
+        self._title = title
         self._values = values
         self._inputs = inputs
         self._store = store
@@ -55,9 +58,8 @@ class StageWork:
 
     async def carry_out(self) -> StageResult:
         """The stage's result, reused or made. Raises StageError."""
-        name = self.stage.name
         began = time.monotonic()
-        said = asyncio.get_running_loop().call_later(STARTED_AFTER_S, self._view.started, name)
+        said = asyncio.get_running_loop().call_later(STARTED_AFTER_S, self._view.started, self._title)
         try:
             async with AsyncExitStack() as held:
                 if not await asyncio.to_thread(self._is_stored):
@@ -72,11 +74,11 @@ class StageWork:
                     labels=self._labels,
                 )
         except StageError as error:
-            self._view.finished(name, str(error.state), time.monotonic() - began)
+            self._view.finished(self._title, str(error.state), time.monotonic() - began)
             raise
         finally:
             said.cancel()
-        self._view.finished(name, _DONE[result.action], time.monotonic() - began)
+        self._view.finished(self._title, _DONE[result.action], time.monotonic() - began)
         if self._artifact is not None:
             await aupdate_progress_artifact(self._artifact, progress=100.0)
         return result
@@ -89,13 +91,13 @@ class StageWork:
         )
 
     async def _show(self, progress: dict[str, Any]) -> None:
-        self._view.progressed(self.stage.name, progress)
+        self._view.progressed(self._title, progress)
         if time.monotonic() - self._shown_at < ARTIFACT_EVERY_S:
             return
         self._shown_at = time.monotonic()
         percent, text = 100 * share(progress), describe_progress(progress)
         if self._artifact is None:
-            key = self.stage.name.replace("_", "-")
+            key = re.sub(r"[^a-z0-9]+", "-", self._title.lower()).strip("-")
             self._artifact = await acreate_progress_artifact(percent, key=key, description=text)
         else:
             await aupdate_progress_artifact(self._artifact, progress=percent, description=text)

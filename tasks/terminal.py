@@ -55,23 +55,24 @@ class PlainView:
 
     def started(self, stage: str) -> None:
         self._last[stage] = time.monotonic()
-        self._line(stage, "started")
+        self._line(f"{stage:<{STAGE_WIDTH}} started")
 
     def progressed(self, stage: str, progress: Mapping[str, Any]) -> None:
         now = time.monotonic()
         if now - self._last.get(stage, float("-inf")) >= self._every_s:
             self._last[stage] = now
-            self._line(stage, f"{share(progress):4.0%}  {describe_progress(progress)}  eta {_eta(progress)}")
+            state = f"{share(progress):4.0%}  {describe_progress(progress)}  eta {_eta(progress)}"
+            self._line(f"{stage:<{STAGE_WIDTH}} {state}")
 
     def finished(self, stage: str, how: str, seconds: float) -> None:
-        self._line(stage, how if how == "reused" else f"{how} in {clock(seconds)}")
+        self._line(ended(stage, how, seconds))
 
-    def _line(self, stage: str, text: str) -> None:
-        self._console.print(f"{time.strftime('%H:%M:%S')}  {stage:<{STAGE_WIDTH}} {text}", markup=False, soft_wrap=True)
+    def _line(self, text: str) -> None:
+        self._console.print(f"{time.strftime('%H:%M:%S')}  {text}", markup=False, soft_wrap=True)
 
 
 class LiveView:
-    """Rich bars, one line per stage in the order they start."""
+    """A bar for each stage that runs; above them, a line for each that ended, so that no terminal is too low."""
 
     def __init__(self, console: Console) -> None:
         self._bars = Progress(
@@ -81,6 +82,7 @@ class LiveView:
             TextColumn("{task.fields[state]}"),
             console=console,
         )
+        self._console = console
         self._rows: dict[str, TaskID] = {}
 
     def __enter__(self) -> "LiveView":
@@ -102,11 +104,14 @@ class LiveView:
         )
 
     def finished(self, stage: str, how: str, seconds: float) -> None:
-        if stage not in self._rows:
-            self.started(stage)
-        state = how if how == "reused" else f"{how} in {clock(seconds)}"
-        done = 1 if how in ("done", "reused") else 0
-        self._bars.update(self._rows[stage], total=1, completed=done, state=state)
+        if stage in self._rows:
+            self._bars.remove_task(self._rows.pop(stage))
+        self._console.print(ended(stage, how, seconds), markup=False, soft_wrap=True)
+
+
+def ended(stage: str, how: str, seconds: float) -> str:
+    """The line of a stage that is over: its name, what became of it, and how long that took."""
+    return f"{stage:<{STAGE_WIDTH}} {how if how == 'reused' else f'{how} in {clock(seconds)}'}"
 
 
 def share(progress: Mapping[str, Any]) -> float:

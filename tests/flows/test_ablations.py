@@ -77,7 +77,9 @@ def test_rows_share_what_is_equal_and_a_report_finds_them(capsys: pytest.Capture
     assert states["table_4b_row_6"] == "failed: stage score_variant: expected a smaller blend"
     assert states["table_4b_row_1"] == "failed: no result"
     assert len(store.stage_folders(ablations.SCORE)) == 3, "three rows are one"
-    assert "Table 4b, 1.0 (5 of 5)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Table 4b, 1.0: 1 of 1 stages to run" in said
+    assert "Table 4a, 0.5: as a row above" in said
 
     assert found_ablations(config, store) == result
     faster = load_preset("tiny", ["runtime.num_threads=7", "release.version=9.9.9"])

@@ -18,4 +18,5 @@ def test_only_exclusive_stages_make_a_way_longer() -> None:
         _stage("table", "short", "longer", exclusive=False),
         _stage("report", "table"),
     ]
-    assert chain_lengths(stages) == {"data": 3, "short": 2, "long": 3, "longer": 2, "table": 1, "report": 1}
+    lengths = chain_lengths({stage.name: stage for stage in stages})
+    assert lengths == {"data": 3, "short": 2, "long": 3, "longer": 2, "table": 1, "report": 1}

@@ -42,15 +42,19 @@ def test_plain_lines_keep_their_distance() -> None:
     assert len(out.getvalue().splitlines()) == 1
 
 
-def test_live_view_draws_one_row_per_stage() -> None:
+def test_live_view_keeps_a_bar_for_what_runs_and_a_line_for_what_ended() -> None:
     out = io.StringIO()
-    with LiveView(Console(file=out, width=120, force_terminal=True)) as view:
+    with LiveView(Console(file=out, width=120, height=10, force_terminal=True)) as view:
+        for number in range(40):
+            view.started(f"short{number}")
+            view.finished(f"short{number}", "done", 1.0)
         view.started("stage1")
         view.progressed("stage1", HALF_WAY)
         view.finished("panels", "reused", 0.0)
-    last_frame = out.getvalue().rsplit("stage1", 1)[1]
+    assert all(f"short{number} " in out.getvalue() for number in range(40))
+    last_frame = out.getvalue().rsplit("panels", 1)[1]
     assert "350/700 steps" in last_frame
-    assert "reused" in last_frame
+    assert "short" not in last_frame
 
 
 def test_clock_and_unknown_totals() -> None:
