@@ -50,7 +50,8 @@ async def _freeze(config: ExperimentConfig, store: Store) -> ObjectRef:
     title = f"draw {checkpoint.label}"
     drawn = (await run_alone(draw_stage(config), config, inputs, store, title)).object
     stage = freeze_stage(config, {column.name: column.digest for column in benchmark.columns})
-    frozen = await run_alone(stage, config, {"benchmark": benchmark.frozen, "drawn": drawn}, store)
+    inputs = {"benchmark": benchmark.frozen, "annotations": run.results["annotations"].object, "drawn": drawn}
+    frozen = await run_alone(stage, config, inputs, store)
     ref = store.refs.read(DRIFT, config.name)
     reason = f"pages drawn by {checkpoint.label}"
     expected = ref.digest if ref else None

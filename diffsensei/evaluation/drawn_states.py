@@ -5,7 +5,7 @@ by page, place of the panel on it, and box: rows that validation dropped shift t
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,15 @@ def drawn_states(annotations: Path, panels: Sequence[BenchmarkPanel]) -> list[li
         return None
     pages = {page_id_of(page["image_path"]): page["panels"] for page in json.loads(path.read_text())["pages"]}
     return [_states_in(panel, pages.get(panel.page_id, [])) for panel in panels]
+
+
+def copy_states(annotations: Path, page_ids: Collection[str], output: Path) -> None:
+    """Write what `drawn_states` reads of these pages to the new folder ``output``; nothing where no world was drawn."""
+    output.mkdir()
+    path = annotations / "world.json"
+    if path.is_file():
+        pages = [page for page in json.loads(path.read_text())["pages"] if page_id_of(page["image_path"]) in page_ids]
+        (output / path.name).write_text(json.dumps({"pages": pages}))
 
 
 def _states_in(panel: BenchmarkPanel, drawn: Sequence[dict[str, Any]]) -> list[State | None]:

@@ -14,6 +14,7 @@ from diffsensei.config.schema import EvaluationConfig
 from diffsensei.evaluation.benchmark import read_pages
 from diffsensei.evaluation.comparability import differences
 from diffsensei.evaluation.compared_methods import read_generation
+from diffsensei.evaluation.drawn_states import copy_states
 from diffsensei.evaluation.results import MetricDefinition, MetricResult, Summary, read_summary
 from diffsensei.evaluation.score import score_methods
 
@@ -53,11 +54,13 @@ def freeze_reference(
     num_pages: int,
     metrics: Mapping[str, str],
     benchmark: Path,
+    annotations: Path,
     drawn: Path,
     workspace: Path,
     output: Path,
 ) -> None:
-    """Write ``benchmark/`` and ``drawn/`` of the first ``num_pages`` pages, and their figures in ``recorded/``.
+    """Write ``benchmark/``, ``annotations/`` and ``drawn/`` of the first ``num_pages`` pages, their figures in
+    ``recorded/``.
 
     ``metrics``: name -> digest of the definition that is recorded. Raises ValueError where ``drawn`` lacks a panel.
     """
@@ -71,6 +74,7 @@ def freeze_reference(
     for panel in chosen:
         for name in (f"truth/{panel.panel_id}.png", *(character.reference for character in panel.characters)):
             shutil.copyfile(benchmark / name, output / "benchmark" / name)
+    copy_states(annotations, pages, output / "annotations")
     shutil.copyfile(drawn / "generation.json", output / "drawn" / "generation.json")
     for seed in evaluation.seeds:
         (output / "drawn" / "images" / str(seed)).mkdir(parents=True)
@@ -151,6 +155,7 @@ def _score(evaluation: EvaluationConfig, frozen: Path, workspace: Path, output: 
         features=features,
         workspace=workspace,
         output=output,
+        annotations=frozen / "annotations",
         drawn=frozen / "drawn",
     )
     return read_summary(output)

@@ -39,11 +39,10 @@ def freeze_stage(config: ExperimentConfig, metrics: Mapping[str, str]) -> Stage:
     score = score_stage(config, "drift_reference", ("drawn",))
     return replace(
         score,
-        version=1,
+        version=2,
         entry="diffsensei.evaluation.drift:freeze_reference",
         literals={"num_pages": FROZEN_PAGES, "metrics": dict(metrics)},
         pace={},
-        inputs={"benchmark": "benchmark", "drawn": "drawn"},
     )
 
 

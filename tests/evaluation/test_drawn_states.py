@@ -11,7 +11,7 @@ from diffsensei.data.page_paths import page_id_of
 from diffsensei.data.synthetic.page import draw_page
 from diffsensei.data.synthetic.world import draw_world
 from diffsensei.evaluation.benchmark import BenchmarkCharacter, BenchmarkPanel
-from diffsensei.evaluation.drawn_states import drawn_states
+from diffsensei.evaluation.drawn_states import copy_states, drawn_states
 from diffsensei.geometry import cover_crop, to_relative
 from diffsensei.progress import Progress
 
@@ -65,6 +65,21 @@ def test_states_are_those_that_were_drawn_whatever_the_order_and_size(world: Pat
     assert len(known) >= 0.9 * sum(map(len, expected)) > 10  # a box mostly cut off may be nobody's
     for state, true in known:
         assert state == {name: getattr(true, name) for name in ("expression", "pose", "facing", "distance")}
+
+
+def test_a_copy_knows_the_states_of_its_pages_and_no_others(world: Path, tmp_path: Path) -> None:
+    truth = json.loads((world / "world.json").read_text())["pages"]
+    kept, left = (_asked(page, 0, 48, 80, list(range(len(page["panels"][0]["characters"])))) for page in truth[:2])
+    copy_states(world, {kept.page_id}, tmp_path / "copy")
+    whole = drawn_states(world, [kept, left])
+    assert whole is not None
+    assert any(whole[0])
+    assert any(whole[1])
+    assert drawn_states(tmp_path / "copy", [kept, left]) == [whole[0], [None] * len(left.characters)]
+
+    (tmp_path / "no-world").mkdir()
+    copy_states(tmp_path / "no-world", {kept.page_id}, tmp_path / "nothing")
+    assert drawn_states(tmp_path / "nothing", [kept]) is None
 
 
 def test_a_box_that_nobody_has_and_a_page_that_is_not_drawn_have_no_state(world: Path) -> None:

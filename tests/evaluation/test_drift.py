@@ -1,5 +1,6 @@
 """A frozen set scored again: silent while nothing changed, loud when a judge did that kept its name."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -28,7 +29,16 @@ def evaluation(evaluation, judge_folders, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def reference(evaluation, benchmark, generated, tmp_path) -> Path:
+def annotations(tmp_path) -> Path:
+    """A drawn world, though not the one that the benchmark's pages are of."""
+    folder = tmp_path / "annotations"
+    folder.mkdir()
+    (folder / "world.json").write_text(json.dumps({"pages": []}))
+    return folder
+
+
+@pytest.fixture
+def reference(evaluation, benchmark, annotations, generated, tmp_path) -> Path:
     output, workspace = tmp_path / "reference", tmp_path / "freezing"
     output.mkdir()
     workspace.mkdir()
@@ -38,6 +48,7 @@ def reference(evaluation, benchmark, generated, tmp_path) -> Path:
         num_pages=2,
         metrics={metric.name: metric.digest for metric in definitions},
         benchmark=benchmark,
+        annotations=annotations,
         drawn=generated["generate_sdxl_t2i"],
         workspace=workspace,
         output=output,
@@ -107,6 +118,13 @@ def test_a_metric_that_needs_no_look_is_alarmed_too(evaluation, reference, tmp_p
     assert "clip" in _check(evaluation, reference, tmp_path / "check").moved
 
 
+def test_the_drawn_world_is_part_of_the_set(evaluation, reference, tmp_path):
+    """Metrics of states are looked at, too: here they find nobody, but do not say that there is no world."""
+    with_states = evaluation.replaced(judges=evaluation.judges.replaced(states="embedded:judge_states"))
+    found = {result.metric: result.state for result in _check(with_states, reference, tmp_path / "check").found}
+    assert found["state_accuracy"] == "not computed: no measurement is left"
+
+
 def test_half_a_drawing_is_not_frozen(evaluation, benchmark, generated, tmp_path):
     next((generated["generate_stage1"] / "images" / "0").iterdir()).unlink()
     (tmp_path / "work").mkdir()
@@ -117,6 +135,7 @@ def test_half_a_drawing_is_not_frozen(evaluation, benchmark, generated, tmp_path
             num_pages=99,
             metrics={},
             benchmark=benchmark,
+            annotations=tmp_path,
             drawn=generated["generate_stage1"],
             workspace=tmp_path / "work",
             output=tmp_path / "out",
