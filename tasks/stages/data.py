@@ -85,11 +85,12 @@ def _chain(config: ExperimentConfig, source: DataSource, path: str, prefix: str)
             "download": "data.download",
             "buckets": "data.buckets",
             **foundations("text_encoder"),
+            **({} if prefix else {"compare_with": "data.validation.compare_with"}),
         },
         pace={"tombstones": str(tombstones_folder())},
         inputs={"annotations": stages[-1].name, "download_dir": images.name},
         resources=dask(config),
-        identity=identity(config, "text_encoder") | _validation_files(config) | _taken_down(),
+        identity=identity(config, "text_encoder") | _validation_files(config, prefix) | _taken_down(),
         packages=(*PIXELS, "great-expectations", "transformers"),
     )
     return [*stages, validated, _panels(config, source, validated.name, prefix)]
@@ -210,7 +211,8 @@ def _fingerprint(field: str, *paths: str) -> str:
         raise ValueError(f"{field}: {error}") from None
 
 
-def _validation_files(config: ExperimentConfig) -> dict[str, str]:
+def _validation_files(config: ExperimentConfig, prefix: str) -> dict[str, str]:
     """Files beside the data that the checks read: what they hold, not where they lie, decides the result."""
-    files = {name: getattr(config.data.validation, name) for name in ("waivers", "compare_with")}
+    names = ("waivers",) if prefix else ("waivers", "compare_with")
+    files = {name: getattr(config.data.validation, name) for name in names}
     return {name: file_identity(f"data.validation.{name}", path) for name, path in files.items() if path}

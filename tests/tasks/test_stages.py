@@ -146,6 +146,16 @@ def test_a_source_that_is_only_evaluated_on_has_a_chain_of_its_own() -> None:
     assert "features_sd" not in NAMES
 
 
+def test_only_the_source_that_is_trained_on_is_compared_with_its_earlier_version(tmp_path: Path) -> None:
+    earlier = tmp_path / "statistics.json"
+    earlier.write_text("{}")
+    compared = load_preset("tiny", [*WITHOUT_WEIGHTS, MANGA109, f"data.validation.compare_with={earlier}"])
+    stages = {stage.name: stage for stage in pipeline_stages(compared)}
+    assert stages["validate"].identity.keys() >= {"compare_with"}
+    assert "compare_with" in stages["validate"].config
+    assert "compare_with" not in {*stages["evaluation_validate"].identity, *stages["evaluation_validate"].config}
+
+
 def test_bringing_up_panels_brings_up_those_that_are_only_evaluated_on() -> None:
     needed = {stage.name for stage in needed_for(("panels",), FURTHER)}
     assert {"panels", "validate", "evaluation_panels", "evaluation_caption"} <= needed

@@ -45,13 +45,15 @@ def validate_pages(
     buckets: BucketConfig | None = None,
     text_encoder: str = "",
     tombstones: Path | None = None,
+    compare_with: str = "",
 ) -> None:
     """Stage: accept or set aside every page, panel, character and dialog of the annotations.
 
     Writes ``pages/<page_id>.png``, tables ``pages``, ``panels``, ``characters``, ``dialogs`` (accepted rows) and
     ``quarantine`` as parquet, ``validation.json``, ``statistics.json`` and ``counts.json``. Without ``buckets`` no
     panel's enlargement is judged, without ``text_encoder`` (whose tokenizer counts) no caption's length. Pages in the
-    folder ``tombstones`` (`Tombstone`) count as removed.
+    folder ``tombstones`` (`Tombstone`) count as removed. ``compare_with`` is the ``statistics.json`` of another
+    version, from which the data must not drift.
 
     Raises ValueError when more pages are quarantined than ``max_quarantine_rate`` allows (missing and removed pages
     are no fault of the data and do not count), and when the data drifted beyond ``drift_stop``; ``quarantine.parquet``
@@ -93,7 +95,7 @@ def validate_pages(
         "unknown_keys": annotated.unknown_keys,
         "waivers": waivers.outcome(),
         "series": series_counts(facts, pages, tables["panels"], quarantine),
-        "drift": drift_against(validation.compare_with, statistics, validation, workspace / "drift.json"),
+        "drift": drift_against(compare_with, statistics, validation, workspace / "drift.json"),
     }
     for name, table in {"pages": pages, **tables, "quarantine": quarantine}.items():
         write_table(name, table, output)
