@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 PLAIN_LINE_EVERY_S = 10.0
-STAGE_WIDTH = 20
+STAGE_WIDTH = 30
 
 
 class StageView(Protocol):
@@ -77,7 +77,7 @@ class LiveView:
     def __init__(self, console: Console) -> None:
         self._bars = Progress(
             TextColumn(f"{{task.description:<{STAGE_WIDTH}}}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             TextColumn("{task.percentage:>3.0f} %"),
             TextColumn("{task.fields[state]}"),
             console=console,
