@@ -8,8 +8,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from diffsensei.config import ExperimentConfig, config_digest
 from diffsensei.evaluation.ablations import read_ablations
 from diffsensei.progress import Progress
@@ -75,24 +73,22 @@ def build_report(
     Raises ValueError for a folder that lacks what its stage writes.
     """
     progress = Progress(workspace / "progress.json", "Building the report", len(PAGES) - len(GALLERY_PAGES), "pages")
-    sets = measured_sets(config, score, benchmark, others)
+    sets = measured_sets(config, score, benchmark, {"validate": validate} | others)
     main = sets[0]
     trained = {name: path for name, path in others.items() if (path / "training.json").is_file()}
     unknown = sorted(trained.keys() - TITLES.keys())
-    shared = {"verification": _verification(bundle, verify), "percent": f"{100 * main.found.summary.confidence:g}"}
-    render = page_renderer(config, PAGES)
-    gallery = write_gallery(
-        config=config,
-        summary=main.found.summary,
-        items=pd.read_parquet(score / "items.parquet"),
-        benchmark=benchmark,
-        generated=main.generated,
-        validated=[validate, *others.values()],
-        workspace=workspace,
-        output=output,
-        render=render,
-        shared=shared,
-    )
+    shared: dict[str, Any] = {
+        "verification": _verification(bundle, verify),
+        "percent": f"{100 * main.found.summary.confidence:g}",
+        "evaluation_sets": [measured.found for measured in sets],
+    }
+    render = page_renderer(config, PAGES, GALLERY_PAGES)
+    galleries = {
+        measured.found.name: write_gallery(
+            config=config, measured=measured, workspace=workspace, report=output, render=render, shared=shared
+        )
+        for measured in sets
+    }
     version = Version(
         name=config.release.name,
         version=config.release.version,
@@ -103,21 +99,20 @@ def build_report(
         verification=shared["verification"],
         sets=tuple(measured.found for measured in sets),
         stages=read_origins(provenance).stages,
-        pictures=gallery.pictures,
+        pictures={key: kept for each in galleries.values() for key, kept in each.pictures.items()},
     )
     write_version(version, output)
     write_status(output, None)
     shown = [set_view(each, version, write_downloads(each.found, each.score, output)) for each in sets]
-    main_method = gallery.main
     views: dict[str, dict[str, Any]] = {
         "index.html": {
             "sets": shown,
             "preset": config.name,
             "gate": gate_view(others.get("gate")),
-            "main_method": main_method.label if main_method else "",
             "paper_tables": TABLES,
             "costs": read_costs(version, list(trained)),
-            "extremes": gallery.extremes,
+            "gallery_of": galleries,
+            "look_at": GALLERY_PAGES,
         },
         "breakdowns.html": {"sets": shown},
         "ablations.html": {

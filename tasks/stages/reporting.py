@@ -32,7 +32,7 @@ def reporting_stages(config: ExperimentConfig, names: Sequence[str]) -> list[Sta
     )
     report = Stage(
         name="report",
-        version=4,
+        version=5,
         entry="reports.site:build_report",
         config={"config": ""},
         # Where they lie changes nothing; what they hold is in the identity.
