@@ -105,9 +105,21 @@ def line_chart(curves: Sequence[Curve], *, name: str, title: str, log_scale: boo
     return _svg(figure, name, title)
 
 
-def dot_chart(dots: Sequence[Dot], *, name: str, title: str) -> Markup:
-    """One row per method: a dot and its interval; first method on top."""
+def dot_chart(
+    dots: Sequence[Dot],
+    *,
+    name: str,
+    title: str,
+    limits: tuple[float, float] | None = None,
+    reference: float | None = None,
+) -> Markup:
+    """One row per method: a dot and its interval; first method on top.
+
+    ``limits`` make several charts one scale; a dashed line marks ``reference``.
+    """
     figure, axes = _new(width=4.3, height=0.5 + 0.3 * len(dots))
+    if reference is not None:
+        axes.axvline(reference, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     for position, dot in enumerate(reversed(dots)):
         colour = MUTED if dot.anchor else SERIES[dot.series % len(SERIES)]
         if dot.low is not None and dot.high is not None:
@@ -117,6 +129,8 @@ def dot_chart(dots: Sequence[Dot], *, name: str, title: str) -> Markup:
     axes.set_yticks(range(len(dots)), [_plain(dot.label) for dot in reversed(dots)], color=INK)
     axes.set_ylim(-0.6, len(dots) - 0.4)
     axes.margins(x=0.06)
+    if limits is not None:
+        axes.set_xlim(*limits)
     axes.grid(axis="x", color=LINE, linewidth=0.8)
     axes.set_axisbelow(True)
     return _svg(figure, name, title)
