@@ -56,13 +56,15 @@ def write_gallery(
     measured: MeasuredSet,
     workspace: Path,
     report: Path,
+    encoded: Path | None,
     render: Render,
     shared: Mapping[str, Any],
 ) -> Gallery:
     """Write the pages of `PAGES` and `UNLISTED`, ``series/*.html`` and ``data/*.js`` of one evaluation set.
 
-    They come into the folder of its galleries in ``report``, pictures into ``report/assets``. ``shared``: what all
-    pages show. Raises ValueError where the benchmark is missing, or a picture is broken or lies outside its folder.
+    They come into the folder of its galleries in ``report``, pictures into ``report/assets``. ``encoded``: pictures of
+    earlier reports (`store_pictures`); ``shared``: what all pages show.
+    Raises ValueError where the benchmark is missing, or a picture is broken or lies outside its folder.
     """
     found, summary, benchmark = measured.found, measured.found.summary, measured.benchmark
     output = report / found.galleries
@@ -87,6 +89,7 @@ def write_gallery(
         report / "assets",
         policy=config.report.images,
         num_threads=config.runtime.num_threads,
+        encoded=encoded,
         advance=progress.advance,
     )
     names = list(dict.fromkeys(panel.series for panel in panels))

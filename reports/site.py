@@ -62,11 +62,13 @@ def build_report(
     output: Path,
     ablations: Path | None = None,
     study: Path | None = None,
+    encoded: Path | None = None,
     **others: Path,
 ) -> None:
     """Write ``index.html``, its sister pages and ``assets/`` from the results of the stages named.
 
-    ``ablations`` and ``study`` (folders with ``ablations.json`` and ``study.json``) are shown where they are given.
+    ``ablations`` and ``study`` (folders with ``ablations.json`` and ``study.json``) are shown where they are given;
+    pictures that lie in ``encoded``, those of earlier reports, are linked instead of encoded again.
     ``others`` are the results of all other stages, on which a report rests as well: what methods drew and what training
     logged is found among them by its files, and a second evaluation set by the names of its stages. Beside the pages
     stand ``version.json`` (`Version`) and ``downloads/``.
@@ -85,7 +87,13 @@ def build_report(
     render = page_renderer(config, PAGES, GALLERY_PAGES)
     galleries = {
         measured.found.name: write_gallery(
-            config=config, measured=measured, workspace=workspace, report=output, render=render, shared=shared
+            config=config,
+            measured=measured,
+            workspace=workspace,
+            report=output,
+            encoded=encoded,
+            render=render,
+            shared=shared,
         )
         for measured in sets
     }

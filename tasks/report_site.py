@@ -31,9 +31,9 @@ from reports.versions import Version, read_version
 from tasks.publication import open_store
 from tasks.published_reports import CHANNEL, PublishedReports, read_published_reports
 from tasks.releases import CHANNELS, require_unburied
+from tasks.stages.reporting import PICTURES, SITE
 from tasks.staleness import find_staleness
 
-SHARED = "assets"
 MAX_CHECKED = 20
 """Versions that are looked through for stale figures, the newest: each takes a plan, about a second."""
 TOO_OLD = Staleness("unknown", f"Only the {MAX_CHECKED} newest versions are checked for stale figures.", {})
@@ -48,7 +48,7 @@ class Site:
     @property
     def folder(self) -> Path:
         """Where it lies."""
-        return self.store.base / "site"
+        return self.store.base / SITE
 
     @property
     def index(self) -> Path:
@@ -154,7 +154,7 @@ def _place(site: Site, name: str, report: ObjectRef) -> None:
     if target.is_dir():
         return
     staging = target.with_name(f".{name}.{uuid.uuid4().hex}")
-    shared = site.folder / SHARED
+    shared = site.folder / PICTURES
     shared.mkdir(parents=True, exist_ok=True)
     try:
         for path in report.path.rglob("*"):
@@ -164,7 +164,7 @@ def _place(site: Site, name: str, report: ObjectRef) -> None:
             place = staging / inside
             place.parent.mkdir(parents=True, exist_ok=True)
             source = path
-            if inside.parent.as_posix() == SHARED:
+            if inside.parent.as_posix() == PICTURES:
                 # Named after what they hold: equal pictures of two versions become one file.
                 source = shared / inside.name
                 if not source.is_file():
@@ -196,8 +196,8 @@ def _drop_all_but(site: Site, known: set[str]) -> None:
         if not set(path.stem.split("__")) <= known:
             path.unlink()
     # Not by the number of links: the store keeps the report's own files, and some filesystems have no links.
-    shown = {name for folder in (site.folder / "v").glob(f"*/{SHARED}") for name in os.listdir(folder)}
-    shared = site.folder / SHARED
+    shown = {name for folder in (site.folder / "v").glob(f"*/{PICTURES}") for name in os.listdir(folder)}
+    shared = site.folder / PICTURES
     for name in os.listdir(shared) if shared.is_dir() else ():
         if name not in shown:
             (shared / name).unlink()
