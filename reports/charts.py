@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, MUTED, LINE = "#010203", "#010204", "#010205"
-SERIES = ("#010211", "#010212", "#010213", "#010214", "#010215", "#010216")
+SERIES = tuple(f"#0102{index:02d}" for index in range(11, 22))
+"""As many as the style has: a method has the colour of its row in the table."""
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"} | {
     colour: f"var(--series-{index})" for index, colour in enumerate(SERIES, start=1)
 }
@@ -83,6 +84,8 @@ def trend_chart(points: Sequence[TrendPoint], *, name: str, title: str) -> Marku
 
 def line_chart(curves: Sequence[Curve], *, name: str, title: str, log_scale: bool = False) -> Markup:
     """Curves over training steps. ``name`` must be unique on a page; ``title`` is the text alternative."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _new(width=4.3, height=2.3)
     for curve in curves:
         points = curve.points[:: max(len(curve.points) // MAX_POINTS, 1)]
@@ -97,17 +100,40 @@ def line_chart(curves: Sequence[Curve], *, name: str, title: str, log_scale: boo
     if log_scale:
         axes.set_yscale("log")
         axes.minorticks_off()
+    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("optimizer step", color=MUTED)
     axes.grid(axis="y", color=LINE, linewidth=0.8)
     axes.set_axisbelow(True)
     if len(curves) > 1:
-        axes.legend(frameon=False, labelcolor=INK, fontsize=FONT_SIZE, loc="best", handlelength=1.2)
+        # Above the curves: inside, the legend of many lies on one of them.
+        axes.legend(
+            frameon=False,
+            labelcolor=INK,
+            fontsize=FONT_SIZE,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=2,
+            handlelength=1.2,
+            borderaxespad=0.2,
+        )
     return _svg(figure, name, title)
 
 
-def dot_chart(dots: Sequence[Dot], *, name: str, title: str) -> Markup:
-    """One row per method: a dot and its interval; first method on top."""
+def dot_chart(
+    dots: Sequence[Dot],
+    *,
+    name: str,
+    title: str,
+    limits: tuple[float, float] | None = None,
+    reference: float | None = None,
+) -> Markup:
+    """One row per method: a dot and its interval; first method on top.
+
+    ``limits`` make several charts one scale; a dashed line marks ``reference``.
+    """
     figure, axes = _new(width=4.3, height=0.5 + 0.3 * len(dots))
+    if reference is not None:
+        axes.axvline(reference, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
     for position, dot in enumerate(reversed(dots)):
         colour = MUTED if dot.anchor else SERIES[dot.series % len(SERIES)]
         if dot.low is not None and dot.high is not None:
@@ -117,6 +143,8 @@ def dot_chart(dots: Sequence[Dot], *, name: str, title: str) -> Markup:
     axes.set_yticks(range(len(dots)), [_plain(dot.label) for dot in reversed(dots)], color=INK)
     axes.set_ylim(-0.6, len(dots) - 0.4)
     axes.margins(x=0.06)
+    if limits is not None:
+        axes.set_xlim(*limits)
     axes.grid(axis="x", color=LINE, linewidth=0.8)
     axes.set_axisbelow(True)
     return _svg(figure, name, title)

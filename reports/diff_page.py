@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from diffsensei.evaluation.results import GROUND_TRUTH
 from reports.addresses import panel_address
 from reports.results_table import ABSENT, figure_text, interval_text, signed_text
 from reports.site_shell import render_site_page
 from reports.version_diff import FigureChange, PanelChange, SettingChange, VersionDiff
 from reports.version_index import Listed
-from reports.versions import Version, main_method
+from reports.versions import main_method
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,6 @@ def _panel_groups(rows: Sequence[PanelChange], first: Listed, second: Listed, si
 
 
 def _panel_line(row: PanelChange, first: Listed, second: Listed, site: Path) -> PanelLine:
-    # Records and pictures are those of the main set.
-    main = row.set_name == "main"
     return PanelLine(
         name=f"{row.series}, page {row.page_id[:6]}",
         before=figure_text(row.before),
@@ -153,30 +152,30 @@ def _panel_line(row: PanelChange, first: Listed, second: Listed, site: Path) -> 
         difference=signed_text(row.after - row.before),
         better=row.better,
         pictures=(
-            _picture(second, row.panel_id, "ground_truth", site) if main else "",
-            _picture(first, row.panel_id, _main_name(first.version), site) if main else "",
-            _picture(second, row.panel_id, _main_name(second.version), site) if main else "",
+            _picture(second, row, site, GROUND_TRUTH),
+            _picture(first, row, site),
+            _picture(second, row, site),
         ),
-        records=(
-            _record(first, row.panel_id, site) if main else "",
-            _record(second, row.panel_id, site) if main else "",
-        ),
+        records=(_record(first, row, site), _record(second, row, site)),
     )
 
 
-def _main_name(version: Version) -> str:
-    main = main_method(version.sets[0].summary)
-    return main.name if main else ""
-
-
-def _picture(listed: Listed, panel: str, method: str, site: Path) -> str:
-    address = listed.version.pictures.get(panel, {}).get(method, "")
+def _picture(listed: Listed, row: PanelChange, site: Path, method: str = "") -> str:
+    """What ``method``, by default the main one, drew in that version; empty where the picture is not there."""
+    found = listed.version.set(row.set_name)
+    main = main_method(found.summary) if found is not None else None
+    if found is None or main is None:
+        return ""
+    address = listed.version.picture(found, row.panel_id, method or main.name)
     return f"../v/{listed.id}/{address}" if address and (site / "v" / listed.id / address).is_file() else ""
 
 
-def _record(listed: Listed, panel: str, site: Path) -> str:
+def _record(listed: Listed, row: PanelChange, site: Path) -> str:
     """Empty where that version has no page of panels."""
-    address = panel_address(panel)
+    found = listed.version.set(row.set_name)
+    if found is None:
+        return ""
+    address = panel_address(row.panel_id, found.galleries)
     there = (site / "v" / listed.id / address.partition("#")[0]).is_file()
     return f"../v/{listed.id}/{address}" if there else ""
 

@@ -31,6 +31,8 @@ class MeasuredSet:
     benchmark: Path
     generated: Mapping[str, Path]
     """Method -> the folder it drew into."""
+    prepared: tuple[Path, ...]
+    """Results of all its stages, among which are the tables of its pages."""
 
     @property
     def drawn_pages(self) -> bool:
@@ -69,4 +71,4 @@ def _measured(
         benchmark=f"{prefix}benchmark",
         drawn_by={str(read_generation(path)["method"]): stage for stage, path in drew.items()},
     )
-    return MeasuredSet(found, source, score, benchmark, drawn_methods(drew))
+    return MeasuredSet(found, source, score, benchmark, drawn_methods(drew), tuple(stages.values()))

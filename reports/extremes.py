@@ -46,9 +46,16 @@ class ExtremeList:
 
 
 def extreme_lists(
-    panels: Sequence[RequestedPanel], main: MethodInfo, drawings: Drawings, stored: Mapping[Path, Stored]
+    panels: Sequence[RequestedPanel],
+    main: MethodInfo,
+    drawings: Drawings,
+    stored: Mapping[Path, Stored],
+    galleries: str,
 ) -> list[ExtremeList]:
-    """The best and worst panels of ``main``, per metric; ties in benchmark order."""
+    """The best and worst panels of ``main``, per metric; ties in benchmark order.
+
+    ``galleries``: where their records lie, from the report's folder (`EvaluationSet.galleries`).
+    """
     lists = []
     for metric in drawings.metrics:
         if metric.name not in EXTREME_METRICS:
@@ -65,19 +72,24 @@ def extreme_lists(
             continue
 
         def shown(entries: Sequence[tuple[float, RequestedPanel]]) -> tuple[Extreme, ...]:
-            return tuple(_extreme(panel, value, main, drawings, stored) for value, panel in entries)
+            return tuple(_extreme(panel, value, main, drawings, stored, galleries) for value, panel in entries)
 
         lists.append(ExtremeList(metric.label, best=shown(ranked[:count]), worst=shown(ranked[::-1][:count])))
     return lists
 
 
 def _extreme(
-    panel: RequestedPanel, value: float, main: MethodInfo, drawings: Drawings, stored: Mapping[Path, Stored]
+    panel: RequestedPanel,
+    value: float,
+    main: MethodInfo,
+    drawings: Drawings,
+    stored: Mapping[Path, Stored],
+    galleries: str,
 ) -> Extreme:
     seed = drawings.seeds[0]
     name = f"panel {panel.panel_index + 1} of page {panel.page_id}, {panel.series}"
     return Extreme(
-        address=panel_address(panel.panel_id),
+        address=panel_address(panel.panel_id, galleries),
         name=name,
         drawn=_picture(stored.get(drawings.picture(panel, main.name, seed)), f"{main.label}: {name}"),
         truth=_picture(stored.get(drawings.picture(panel, GROUND_TRUTH, seed)), f"True panel: {name}"),

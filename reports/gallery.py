@@ -1,11 +1,12 @@
 """The part of a report that one looks at: series, pages and panels, each with what every method drew, and galleries.
 
-Pages are few and the same for every run; what they show lies in ``data/*.js``. The record of a panel is
-``panel.html#<panel id>``: a file of HTML for each would take four times the space, and twenty-five times if each
-carried its style and scripts (EXPERIMENTS.md).
+Every evaluation set has its own: those of the main set lie in the report's folder, those of another in one that is
+called after it. Pictures are shared. Pages are few and the same for every run; what they show lies in ``data/*.js``.
+The record of a panel is ``panel.html#<panel id>``: a file of HTML for each would take four times the space, and
+twenty-five times if each carried its style and scripts (EXPERIMENTS.md).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from typing import Any
 import pandas as pd
 
 from diffsensei.config import ExperimentConfig
-from diffsensei.evaluation.results import GROUND_TRUTH, MethodInfo, Summary
+from diffsensei.evaluation.results import GROUND_TRUTH, MethodInfo
 from diffsensei.progress import Progress
 from reports.data_files import write_data, write_parts
+from reports.evaluation_sets import MeasuredSet
 from reports.extremes import ExtremeList, extreme_lists
 from reports.failure_tags import tag_rules
 from reports.page_frames import PageFrame, page_frames
@@ -39,53 +41,55 @@ UNLISTED = (("panel.html", "panels.html"), ("pages.html", "series.html"))
 
 @dataclass(frozen=True)
 class Gallery:
-    """What the report's first page shows of it."""
+    """What the report's first page shows of one evaluation set's."""
 
     main: MethodInfo | None
     """The last method of the table, whose best and worst panels these are."""
     extremes: list[ExtremeList]
     pictures: dict[str, dict[str, str]]
-    """Panel id -> method -> address of the thumbnail of what it drew (first seed)."""
+    """As `Version.pictures`, of the thumbnails of the first seed."""
 
 
 def write_gallery(
     *,
     config: ExperimentConfig,
-    summary: Summary,
-    items: pd.DataFrame,
-    benchmark: Path,
-    generated: Mapping[str, Path],
-    validated: Iterable[Path],
+    measured: MeasuredSet,
     workspace: Path,
-    output: Path,
+    report: Path,
+    encoded: Path | None,
     render: Render,
     shared: Mapping[str, Any],
 ) -> Gallery:
-    """Write the pages of `PAGES` and `UNLISTED`, ``series/*.html``, ``data/*.js`` and ``assets/``.
+    """Write the pages of `PAGES` and `UNLISTED`, ``series/*.html`` and ``data/*.js`` of one evaluation set.
 
-    ``generated``: method to the folder it drew into; ``validated``: folders that may hold the tables of the validate
-    stage; ``shared``: what all pages show.
+    They come into the folder of its galleries in ``report``, pictures into ``report/assets``. ``encoded``: pictures of
+    earlier reports (`store_pictures`); ``shared``: what all pages show.
     Raises ValueError where the benchmark is missing, or a picture is broken or lies outside its folder.
     """
+    found, summary, benchmark = measured.found, measured.found.summary, measured.benchmark
+    output = report / found.galleries
+    items = pd.read_parquet(measured.score / "items.parquet")
     panels = read_panels(benchmark)
     drawings = Drawings(
         benchmark,
-        generated,
-        [info for info in summary.methods if info.name == GROUND_TRUTH or info.name in generated],
+        measured.generated,
+        [info for info in summary.methods if info.name == GROUND_TRUTH or info.name in measured.generated],
         panel_metrics(summary, items),
         summary.seeds,
         read_scores(items),
         tag_rules(summary),
     )
-    frames = page_frames(panels, validated)
+    frames = page_frames(panels, measured.prepared)
     pictures = [path for panel in panels for path in drawings.pictures(panel)]
     pictures = list(dict.fromkeys([*pictures, *(frame.picture for frame in frames if frame.picture is not None)]))
-    progress = Progress(workspace / "pictures.json", "Encoding pictures", len(pictures), "pictures")
+    what = f"Encoding pictures, {found.label}"
+    progress = Progress(workspace / f"pictures-{found.name}.json", what, len(pictures), "pictures")
     stored = store_pictures(
         pictures,
-        output / "assets",
+        report / "assets",
         policy=config.report.images,
         num_threads=config.runtime.num_threads,
+        encoded=encoded,
         advance=progress.advance,
     )
     names = list(dict.fromkeys(panel.series for panel in panels))
@@ -93,40 +97,47 @@ def write_gallery(
     figures = series_figures(summary, items, config.evaluation)
     methods = [info for info in drawings.methods if info.role == "method"]
     main = methods[-1] if methods else None
-    overview = series_overview(names, panels, figures, main)
+    of_set = dict(shared) | {"found": found, "parts": parts, "confidence": summary.confidence}
+    up = "../" if found.galleries else ""
     views: dict[str, dict[str, Any]] = {
-        "panels.html": {"parts": parts},
-        "panel.html": {"parts": parts},
-        "pages.html": {"parts": parts},
-        "extremes.html": {"parts": parts, "tags": drawings.rules.described()},
-        "series.html": {"overview": overview, "confidence": summary.confidence},
+        "panels.html": {},
+        "panel.html": {},
+        "pages.html": {},
+        "extremes.html": {"tags": drawings.rules.described()},
+        "series.html": {"overview": series_overview(names, panels, figures, main)},
     }
     belongs = dict(UNLISTED)
     for name, view in views.items():
         page = belongs.get(name, name)
-        text = render(page, dict(shared) | view, template=f"{name}.j2", interactive=name != "series.html")
+        text = render(page, of_set | view, template=f"{name}.j2", root=up, interactive=name != "series.html")
         (output / name).write_text(text, encoding="utf-8")
     (output / "series").mkdir(exist_ok=True)
     for number, name in enumerate(names):
-        view = dict(shared) | {
-            "parts": parts,
+        view = of_set | {
             "number": number,
             "series": series_view(name, panels, figures.get(name)),
-            "confidence": summary.confidence,
             "before": (names[number - 1], series_address(names[number - 1])) if number else None,
             "after": (names[number + 1], series_address(names[number + 1])) if number + 1 < len(names) else None,
         }
-        text = render("series.html", view, template="one_series.html.j2", root="../", interactive=True)
+        text = render(
+            "series.html",
+            view,
+            template="one_series.html.j2",
+            root=f"{up}../",
+            galleries="../",
+            interactive=True,
+        )
         (output / series_address(name)).write_text(text, encoding="utf-8")
     thumbs = {
-        panel.panel_id: {
-            info.name: f"assets/{found.thumb}"
+        f"{found.galleries}{panel.panel_id}": {
+            info.name: f"assets/{kept.thumb}"
             for info in drawings.methods
-            if (found := stored.get(drawings.picture(panel, info.name, summary.seeds[0]))) is not None
+            if (kept := stored.get(drawings.picture(panel, info.name, summary.seeds[0]))) is not None
         }
         for panel in panels
     }
-    return Gallery(main, extreme_lists(panels, main, drawings, stored) if main else [], thumbs)
+    extremes = extreme_lists(panels, main, drawings, stored, found.galleries) if main else []
+    return Gallery(main, extremes, thumbs)
 
 
 def _write_data(

@@ -26,6 +26,8 @@ class GateView:
 
     passed: bool
     verdict: str
+    summary: str
+    """The verdict without reasons: what holds, or the names of what fails."""
     rules: tuple[RuleRow, ...]
     study: str
     waivers: tuple[str, ...]
@@ -39,10 +41,18 @@ def gate_view(folder: Path | None) -> GateView | None:
     return GateView(
         passed=certificate.passed,
         verdict=certificate.verdict(),
+        summary=_summary(certificate),
         rules=tuple(_row(outcome) for outcome in certificate.rules),
         study=_study(certificate),
         waivers=tuple(f"{waiver.rule}, by {waiver.by}: {waiver.reason}" for waiver in certificate.waivers),
     )
+
+
+def _summary(certificate: Certificate) -> str:
+    if certificate.passed:
+        return certificate.verdict().partition(": ")[2]
+    failed = [line.partition(": ")[0] for line in certificate.failures()]
+    return f"{', '.join(failed)} {'fails' if len(failed) == 1 else 'fail'}"
 
 
 def _row(outcome: RuleOutcome) -> RuleRow:

@@ -1,7 +1,8 @@
 """Pictures of a report: encoded anew and stored under a hash of what they were, so versions of a report share them.
 
 A picture is decoded once. Small ones, which are shown pixel by pixel, stay as they are (lossless); of larger ones there
-is a thumbnail for lists and a view to look at. What is in the folder already is not encoded again.
+is a thumbnail for lists and a view to look at. What is in the folder already, or was encoded for an earlier report, is
+not encoded again.
 """
 
 import hashlib
@@ -39,7 +40,7 @@ class Stored(NamedTuple):
     width: int
     height: int
     kind: Literal["pixels", "thumb", "view"]
-    """``pixels``: one file as it was; ``thumb``: a thumbnail only; ``view``: both."""
+    """``pixels``: one file as it was; ``thumb``: a thumbnail alone, as of all small ones; ``view``: both."""
 
     @property
     def thumb(self) -> str:
@@ -53,11 +54,13 @@ def store_pictures(
     *,
     policy: ImagePolicy,
     num_threads: int,
+    encoded: Path | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> dict[Path, Stored]:
     """Encode ``paths`` into ``folder``; the missing ones, and with policy ``none`` all, are not in the answer.
 
-    ``advance`` is called after each. Raises ValueError, naming the file, for one that is no picture.
+    ``encoded``: a folder that may hold pictures of earlier reports, which are linked. ``advance`` is called after each.
+    Raises ValueError, naming the file, for one that is no picture.
     """
     if policy == "none":
         return {}
@@ -66,29 +69,45 @@ def store_pictures(
     found = {}
     # Threads suffice: Pillow decodes, scales and encodes outside Python's lock.
     with ThreadPoolExecutor(num_threads) as pool:
-        for path, stored in zip(unique, pool.map(partial(_store, folder=folder, policy=policy), unique), strict=True):
+        store = partial(_store, folder=folder, policy=policy, encoded=encoded)
+        for path, stored in zip(unique, pool.map(store, unique), strict=True):
             found[path] = stored
             advance()
     return found
 
 
-def _store(path: Path, folder: Path, policy: ImagePolicy) -> Stored:
+def _store(path: Path, folder: Path, policy: ImagePolicy, encoded: Path | None) -> Stored:
     content = path.read_bytes()
     name = hashlib.sha256(RECIPE.encode() + content).hexdigest()[:HASH_DIGITS]
     try:
         with Image.open(io.BytesIO(content)) as picture:
-            width, height = picture.size
-            kind: Literal["pixels", "thumb", "view"] = (
-                "pixels" if width * height <= PIXEL_AREA else "view" if policy == "full" else "thumb"
-            )
-            stored = Stored(name, width, height, kind)
-            wanted = [name for name in _files(stored) if not (folder / name).is_file()]
+            stored = Stored(name, *picture.size, _kind(*picture.size, policy))
+            wanted = [name for name in _files(stored) if not _there(name, folder, encoded)]
             if wanted:
                 pixels = picture.convert("L" if picture.mode in GREY_MODES else "RGB")
                 _encode(pixels, stored, folder, wanted)
     except OSError as error:
         raise ValueError(f"{path} is no readable picture ({error}); run the stage that wrote it again") from None
     return stored
+
+
+def _kind(width: int, height: int, policy: ImagePolicy) -> Literal["pixels", "thumb", "view"]:
+    if width * height <= PIXEL_AREA:
+        return "pixels"
+    return "view" if policy == "full" and max(width, height) > THUMB_SIDE else "thumb"
+
+
+def _there(name: str, folder: Path, encoded: Path | None) -> bool:
+    """Whether ``folder`` has the file, perhaps only now, as another name of what was encoded before."""
+    if (folder / name).is_file():
+        return True
+    if encoded is None:
+        return False
+    try:
+        os.link(encoded / name, folder / name)
+    except OSError:  # not encoded before, just withdrawn, or on a filesystem without hard links
+        return (folder / name).is_file()
+    return True
 
 
 def _files(stored: Stored) -> list[str]:

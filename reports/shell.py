@@ -40,17 +40,29 @@ class Render(Protocol):
     """Fills one of a report's pages."""
 
     def __call__(
-        self, page: str, view: dict[str, Any], *, template: str = "", root: str = "", interactive: bool = False
+        self,
+        page: str,
+        view: dict[str, Any],
+        *,
+        template: str = "",
+        root: str = "",
+        galleries: str = "",
+        interactive: bool = False,
     ) -> str:
         """HTML of ``template`` (that of ``page`` by default) with ``view``.
 
-        ``page`` is marked in the navigation; ``root`` leads from the page to the report's folder; ``interactive`` pages
-        draw themselves from ``data/*.js``.
+        ``page`` is marked in the navigation; ``root`` leads from the page to the report's folder, ``galleries`` to that
+        of the evaluation set's; ``interactive`` pages draw themselves from the latter's ``data/*.js``.
         """
 
 
-def page_renderer(config: ExperimentConfig, pages: Sequence[tuple[str, str]]) -> Render:
-    """A `Render` for ``pages`` (file name and label, in the order of the navigation)."""
+def page_renderer(
+    config: ExperimentConfig, pages: Sequence[tuple[str, str]], of_set: Sequence[tuple[str, str]] = ()
+) -> Render:
+    """A `Render` for ``pages`` (file name and label, in the order of the navigation).
+
+    ``of_set``: those that every evaluation set has for itself; the navigation stays within a set.
+    """
     static = HERE / "static"
     style = (static / "site.css").read_text(encoding="utf-8")
     gallery_style = (static / "gallery.css").read_text(encoding="utf-8")
@@ -66,7 +78,13 @@ def page_renderer(config: ExperimentConfig, pages: Sequence[tuple[str, str]]) ->
     )
 
     def render(
-        page: str, view: dict[str, Any], *, template: str = "", root: str = "", interactive: bool = False
+        page: str,
+        view: dict[str, Any],
+        *,
+        template: str = "",
+        root: str = "",
+        galleries: str = "",
+        interactive: bool = False,
     ) -> str:
         script = status_script + (gallery_script if interactive else plain_script)
         allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -82,6 +100,8 @@ def page_renderer(config: ExperimentConfig, pages: Sequence[tuple[str, str]]) ->
             pages=pages,
             policy=policy,
             root=root,
+            galleries=galleries,
+            of_set=[address for address, _ in of_set],
             images=config.report.images,
             digest=config_digest(config),
             release=config.release,

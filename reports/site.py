@@ -8,8 +8,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from diffsensei.config import ExperimentConfig, config_digest
 from diffsensei.evaluation.ablations import read_ablations
 from diffsensei.progress import Progress
@@ -64,35 +62,41 @@ def build_report(
     output: Path,
     ablations: Path | None = None,
     study: Path | None = None,
+    encoded: Path | None = None,
     **others: Path,
 ) -> None:
     """Write ``index.html``, its sister pages and ``assets/`` from the results of the stages named.
 
-    ``ablations`` and ``study`` (folders with ``ablations.json`` and ``study.json``) are shown where they are given.
+    ``ablations`` and ``study`` (folders with ``ablations.json`` and ``study.json``) are shown where they are given;
+    pictures that lie in ``encoded``, those of earlier reports, are linked instead of encoded again.
     ``others`` are the results of all other stages, on which a report rests as well: what methods drew and what training
     logged is found among them by its files, and a second evaluation set by the names of its stages. Beside the pages
     stand ``version.json`` (`Version`) and ``downloads/``.
     Raises ValueError for a folder that lacks what its stage writes.
     """
     progress = Progress(workspace / "progress.json", "Building the report", len(PAGES) - len(GALLERY_PAGES), "pages")
-    sets = measured_sets(config, score, benchmark, others)
+    sets = measured_sets(config, score, benchmark, {"validate": validate} | others)
     main = sets[0]
     trained = {name: path for name, path in others.items() if (path / "training.json").is_file()}
     unknown = sorted(trained.keys() - TITLES.keys())
-    shared = {"verification": _verification(bundle, verify), "percent": f"{100 * main.found.summary.confidence:g}"}
-    render = page_renderer(config, PAGES)
-    gallery = write_gallery(
-        config=config,
-        summary=main.found.summary,
-        items=pd.read_parquet(score / "items.parquet"),
-        benchmark=benchmark,
-        generated=main.generated,
-        validated=[validate, *others.values()],
-        workspace=workspace,
-        output=output,
-        render=render,
-        shared=shared,
-    )
+    shared: dict[str, Any] = {
+        "verification": _verification(bundle, verify),
+        "percent": f"{100 * main.found.summary.confidence:g}",
+        "evaluation_sets": [measured.found for measured in sets],
+    }
+    render = page_renderer(config, PAGES, GALLERY_PAGES)
+    galleries = {
+        measured.found.name: write_gallery(
+            config=config,
+            measured=measured,
+            workspace=workspace,
+            report=output,
+            encoded=encoded,
+            render=render,
+            shared=shared,
+        )
+        for measured in sets
+    }
     version = Version(
         name=config.release.name,
         version=config.release.version,
@@ -103,21 +107,20 @@ def build_report(
         verification=shared["verification"],
         sets=tuple(measured.found for measured in sets),
         stages=read_origins(provenance).stages,
-        pictures=gallery.pictures,
+        pictures={key: kept for each in galleries.values() for key, kept in each.pictures.items()},
     )
     write_version(version, output)
     write_status(output, None)
     shown = [set_view(each, version, write_downloads(each.found, each.score, output)) for each in sets]
-    main_method = gallery.main
     views: dict[str, dict[str, Any]] = {
         "index.html": {
             "sets": shown,
             "preset": config.name,
             "gate": gate_view(others.get("gate")),
-            "main_method": main_method.label if main_method else "",
             "paper_tables": TABLES,
             "costs": read_costs(version, list(trained)),
-            "extremes": gallery.extremes,
+            "gallery_of": galleries,
+            "look_at": GALLERY_PAGES,
         },
         "breakdowns.html": {"sets": shown},
         "ablations.html": {

@@ -23,6 +23,10 @@ NO_VOTES = "no votes"
 COLOURS = 5
 """Of methods, repeated where there are more."""
 LONGEST_IN_CHART = 28
+PER_CENT = (-3.0, 103.0)
+"""Ends of every chart's scale, so that they can be read beside each other and dots at 0 and 100 are whole."""
+OVERALL = "overall"
+"""The aspect that the page begins with."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,25 @@ class AspectView:
 
 
 @dataclass(frozen=True)
+class Headline:
+    """The method that was preferred most, all in all."""
+
+    aspect: str
+    method: str
+    share: str
+    interval: str
+    apart: tuple[str, ...]
+    """Methods that it is told apart from, and those that it is not."""
+    level: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class StudyView:
     """The page; ``aspects`` is empty where nobody has voted."""
 
     result: StudyResult
     partial: str
+    headline: Headline | None
     aspects: tuple[AspectView, ...]
     excluded: tuple[RaterRow, ...]
     checks: tuple[int, int]
@@ -98,6 +116,7 @@ def study_view(folder: Path) -> StudyView:
     return StudyView(
         result=result,
         partial=result.state.removeprefix("partial: ") if result.state.startswith("partial") else "",
+        headline=_headline(result) if voted else None,
         aspects=tuple(_aspect(aspect, result, place) for place, aspect in enumerate(result.aspects)) if voted else (),
         excluded=tuple(row for row in result.raters if row.excluded),
         checks=(sum(row.checks_failed for row in result.raters), sum(row.checks_answered for row in result.raters)),
@@ -105,8 +124,33 @@ def study_view(folder: Path) -> StudyView:
         positions=tuple(_percent(share) for share in position.shares),
         position_p=ABSENT if position.p_value is None else f"{position.p_value:.3f}",
         percent=f"{100 * result.confidence:g}",
-        chance=_percent(0.5 if result.form == "pairs" else 1 / len(result.methods)),
+        chance=_percent(_chance(result)),
         power=PowerResult.model_validate_json(power.read_text()) if power.is_file() else None,
+    )
+
+
+def _chance(result: StudyResult) -> float:
+    return 0.5 if result.form == "pairs" else 1 / len(result.methods)
+
+
+def _headline(result: StudyResult) -> Headline | None:
+    aspect = next((aspect for aspect in result.aspects if aspect.name == OVERALL), None)
+    shares = [row for row in result.kept.shares if row.aspect == OVERALL]
+    if aspect is None or not shares:
+        return None
+    first = max(shares, key=lambda row: row.share)
+    others = {
+        row.other if row.method == first.method else row.method: row.told_apart
+        for row in result.kept.contrasts
+        if row.aspect == OVERALL and first.method in (row.method, row.other)
+    }
+    return Headline(
+        aspect=aspect.label,
+        method=first.method,
+        share=_percent(first.share),
+        interval=_percents(first.low, first.high),
+        apart=tuple(other for other, apart in others.items() if apart),
+        level=tuple(other for other, apart in others.items() if not apart),
     )
 
 
@@ -129,7 +173,13 @@ def _aspect(aspect: Aspect, result: StudyResult, place: int) -> AspectView:
     return AspectView(
         aspect=aspect,
         lines=tuple(_line(shares[method], result) for method in result.methods if method in shares),
-        chart=dot_chart(dots, name=f"study-{place}", title=f"{aspect.label}: per cent preferred, with intervals"),
+        chart=dot_chart(
+            dots,
+            name=f"study-{place}",
+            title=f"{aspect.label}: per cent preferred, with intervals; dashed: a method like all others",
+            limits=PER_CENT,
+            reference=100 * _chance(result),
+        ),
         matrix=tuple(
             (method, tuple(_cell(kept, name, method, other) for other in result.methods)) for method in result.methods
         ),

@@ -41,6 +41,25 @@ class Listed:
 
 
 @dataclass(frozen=True)
+class Withdrawn:
+    """A version that left the site because it shows a page that was taken down: what may be said of it.
+
+    ``id`` and ``published`` as in `Listed`; ``since``: the day, ISO 8601.
+    """
+
+    id: str
+    published: str
+    since: str
+    reasons: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """Of its id alone: its files are not read any more."""
+        name, _, digest = self.id.rpartition("-")
+        return f"{name} ({digest[:7]})"
+
+
+@dataclass(frozen=True)
 class IndexCell:
     """The main method's figure, and the difference to the version before."""
 
@@ -85,9 +104,12 @@ class SetIndex:
 
 
 def index_view(
-    listed: Sequence[Listed], diffs: Mapping[tuple[str, str], VersionDiff], compared: Sequence[tuple[str, str]]
+    listed: Sequence[Listed],
+    diffs: Mapping[tuple[str, str], VersionDiff],
+    compared: Sequence[tuple[str, str]],
+    withdrawn: Sequence[Withdrawn],
 ) -> dict[str, Any]:
-    """What the template shows of ``listed`` (oldest first).
+    """What the template shows of ``listed`` (oldest first) and of ``withdrawn``.
 
     ``diffs``: of consecutive versions by their ids; ``compared``: all pairs that have a page.
     """
@@ -103,6 +125,7 @@ def index_view(
         "sets": sets,
         "releases": releases,
         "versions": list(reversed(listed)),
+        "withdrawn": withdrawn,
         "pairs": [diff_address(*pair) for pair in compared],
         "num_stale": sum(entry.staleness.state == "stale" for entry in listed),
     }

@@ -43,6 +43,11 @@ class EvaluationSet(Config):
         """Address of the measurements, from the version's folder."""
         return f"downloads/items-{self.name}.parquet"
 
+    @property
+    def galleries(self) -> str:
+        """Before the addresses of its galleries, from the version's folder, in which those of the main set lie."""
+        return "" if self.name == "main" else f"{self.name}/"
+
 
 class Version(Config):
     """``version.json``."""
@@ -61,7 +66,7 @@ class Version(Config):
     sets: tuple[EvaluationSet, ...]
     stages: dict[str, StageOrigin]
     pictures: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """Panel id -> method -> address of what it drew of the main set, from the version's folder."""
+    """Panel (`EvaluationSet.galleries` and its id) -> method -> address of what it drew, from the version's folder."""
 
     @property
     def made(self) -> str:
@@ -77,6 +82,10 @@ class Version(Config):
     def set(self, name: str) -> EvaluationSet | None:
         """The evaluation set of that name, if the run had it."""
         return next((found for found in self.sets if found.name == name), None)
+
+    def picture(self, found: EvaluationSet, panel_id: str, method: str) -> str:
+        """Address, from the version's folder, of what ``method`` drew with the first seed; "" where it is not kept."""
+        return self.pictures.get(f"{found.galleries}{panel_id}", {}).get(method, "")
 
     def upstream(self, stage: str) -> Iterator[str]:
         """``stage`` and everything its result rests on, nearest first."""

@@ -12,6 +12,7 @@ appears whole; two flows that end at once take turns.
 import os
 import shutil
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,23 +20,20 @@ from pydantic import ValidationError
 
 from diffsensei.config.schema import ReleaseConfig
 from infra.files import locked, write_text
-from infra.refs import Ref
 from infra.store import ObjectRef, Store
 from reports.diff_page import diff_page
 from reports.site_shell import render_site_page
 from reports.status import NAME as STATUS
 from reports.status import Neighbour, Staleness, Status, differences_of, status_text
 from reports.version_diff import VersionDiff, compare_versions
-from reports.version_index import Listed, consecutive, diff_address, index_view
-from reports.versions import FILE, Version, read_version
+from reports.version_index import Listed, Withdrawn, consecutive, diff_address, index_view
+from reports.versions import Version, read_version
 from tasks.publication import open_store
+from tasks.published_reports import CHANNEL, PublishedReports, read_published_reports
 from tasks.releases import CHANNELS, require_unburied
+from tasks.stages.reporting import PICTURES, SITE
 from tasks.staleness import find_staleness
-from tasks.tombstones import buried_under
 
-CHANNEL = "report"
-"""Channel of the references to reports: one name a version, which never moves."""
-SHARED = "assets"
 MAX_CHECKED = 20
 """Versions that are looked through for stale figures, the newest: each takes a plan, about a second."""
 TOO_OLD = Staleness("unknown", f"Only the {MAX_CHECKED} newest versions are checked for stale figures.", {})
@@ -50,12 +48,16 @@ class Site:
     @property
     def folder(self) -> Path:
         """Where it lies."""
-        return self.store.base / "site"
+        return self.store.base / SITE
 
     @property
     def index(self) -> Path:
         """Its first page."""
         return self.folder / "index.html"
+
+    def versions(self) -> set[str]:
+        """Ids of the versions in it."""
+        return {folder.name for folder in (self.folder / "v").glob("[!.]*")}
 
     def version_folder(self, name: str) -> Path:
         """Of one version."""
@@ -76,18 +78,22 @@ def publish_version(store: Store, report: ObjectRef, release: ReleaseConfig) -> 
 
 
 def assemble_site(store: Store) -> Site:
-    """Bring the site up to date with the references of ``store``. Raises ValueError where no report is published."""
+    """Bring the site up to date with the references of ``store``. Raises ValueError where no report was ever published.
+
+    What may no longer be seen goes first: whatever fails later, it is gone.
+    """
     site = Site(store)
     with locked(store.base / "site.lock"):
-        for ref, report in _published(store):
-            _place(site, ref.name, report)
-        listed = _listed(site)
-        if not listed:
+        reports = read_published_reports(store)
+        _drop_all_but(site, {ref.name for ref, _ in reports.shown})
+        if not reports.shown and not reports.withdrawn:
             raise ValueError(f"no report in {store.base} yet; make one with `diffsensei run full-pipeline`")
-        _drop_unreferenced(site, listed)
+        for ref, report in reports.shown:
+            _place(site, ref.name, report)
+        listed = _listed(site, reports)
         diffs = {(a.id, b.id): _diff(site, a, b) for a, b in consecutive(listed)}
         _write_statuses(site, listed, diffs)
-        _write_index(site, listed, diffs)
+        _write_index(site, listed, diffs, reports.withdrawn)
     return site
 
 
@@ -104,14 +110,7 @@ def find_version(site: Site, wanted: str) -> str:
 
     Raises ValueError where none does, or several do, listing the known ones.
     """
-    known = [published.name for published, _ in _published(site.store)]
-    if wanted == "latest" and known:
-        return known[-1]
-    found = [name for name in known if wanted and (name == wanted or name.rpartition("-")[2].startswith(wanted))]
-    if len(found) == 1:
-        return found[0]
-    listing = ", ".join(reversed(known)) or "none"
-    raise ValueError(f"{wanted!r} names {len(found) or 'no'} versions of the report; known: {listing}")
+    return read_published_reports(site.store).find(wanted)
 
 
 def compare(site: Site, first: str, second: str) -> tuple[Path, VersionDiff]:
@@ -120,7 +119,7 @@ def compare(site: Site, first: str, second: str) -> tuple[Path, VersionDiff]:
     if a == b:
         raise ValueError(f"{first!r} and {second!r} are the same version, {a}; name two")
     with locked(site.store.base / "site.lock"):
-        listed = {entry.id: entry for entry in _listed(site)}
+        listed = {entry.id: entry for entry in _listed(site, read_published_reports(site.store))}
         diff = _diff(site, listed[a], listed[b])
     # The first page leads to it from now on.
     assemble_site(site.store)
@@ -130,19 +129,10 @@ def compare(site: Site, first: str, second: str) -> tuple[Path, VersionDiff]:
 # ---------------------------------------------------------------- versions
 
 
-def _published(store: Store) -> list[tuple[Ref, ObjectRef]]:
-    """References to reports that are stored and show nothing that was taken down, oldest first."""
-    refs = [ref for name in store.refs.names(CHANNEL) if (ref := store.refs.read(CHANNEL, name)) is not None]
-    found = [(ref, store.object(ref.kind, ref.digest)) for ref in sorted(refs, key=lambda ref: ref.moved)]
-    return [
-        (ref, report) for ref, report in found if (report.path / FILE).is_file() and not buried_under(store, report)
-    ]
-
-
-def _listed(site: Site) -> list[Listed]:
-    """Published versions, oldest first."""
+def _listed(site: Site, reports: PublishedReports) -> list[Listed]:
+    """Shown versions, oldest first."""
     found = []
-    for age, (ref, report) in enumerate(reversed(_published(site.store))):
+    for age, (ref, report) in enumerate(reversed(reports.shown)):
         version = read_version(report.path)
         checked = find_staleness(version, site.store) if age < MAX_CHECKED else TOO_OLD
         found.append(Listed(ref.name, version, ref.moved, checked, _channels(version, site.store)))
@@ -164,7 +154,7 @@ def _place(site: Site, name: str, report: ObjectRef) -> None:
     if target.is_dir():
         return
     staging = target.with_name(f".{name}.{uuid.uuid4().hex}")
-    shared = site.folder / SHARED
+    shared = site.folder / PICTURES
     shared.mkdir(parents=True, exist_ok=True)
     try:
         for path in report.path.rglob("*"):
@@ -174,7 +164,7 @@ def _place(site: Site, name: str, report: ObjectRef) -> None:
             place = staging / inside
             place.parent.mkdir(parents=True, exist_ok=True)
             source = path
-            if inside.parent.as_posix() == SHARED:
+            if inside.parent.as_posix() == PICTURES:
                 # Named after what they hold: equal pictures of two versions become one file.
                 source = shared / inside.name
                 if not source.is_file():
@@ -197,19 +187,20 @@ def _link(source: Path, target: Path) -> None:
         os.replace(partial, target)
 
 
-def _drop_unreferenced(site: Site, listed: list[Listed]) -> None:
+def _drop_all_but(site: Site, known: set[str]) -> None:
     """Versions that are no longer published or stored leave the site, with pictures that only they showed."""
-    known = {entry.id for entry in listed}
-    dropped = [folder for folder in (site.folder / "v").iterdir() if folder.name not in known]
-    for folder in dropped:
-        shutil.rmtree(folder)
+    for folder in (site.folder / "v").glob("*"):
+        if folder.name not in known:
+            shutil.rmtree(folder)
     for path in (site.folder / "compare").glob("*__*.*"):
         if not set(path.stem.split("__")) <= known:
             path.unlink()
-    if dropped:
-        for picture in (site.folder / SHARED).iterdir():
-            if picture.stat().st_nlink == 1:
-                picture.unlink()
+    # Not by the number of links: the store keeps the report's own files, and some filesystems have no links.
+    shown = {name for folder in (site.folder / "v").glob(f"*/{PICTURES}") for name in os.listdir(folder)}
+    shared = site.folder / PICTURES
+    for name in os.listdir(shared) if shared.is_dir() else ():
+        if name not in shown:
+            (shared / name).unlink()
 
 
 # ---------------------------------------------------------------- pages
@@ -254,11 +245,13 @@ def _write_statuses(site: Site, listed: list[Listed], diffs: dict[tuple[str, str
         _write_if_changed(site.version_folder(entry.id) / "data" / f"{STATUS}.js", status_text(status))
 
 
-def _write_index(site: Site, listed: list[Listed], diffs: dict[tuple[str, str], VersionDiff]) -> None:
+def _write_index(
+    site: Site, listed: list[Listed], diffs: dict[tuple[str, str], VersionDiff], withdrawn: Sequence[Withdrawn]
+) -> None:
     known = {entry.id for entry in listed}
     found = [tuple(path.stem.split("__")) for path in sorted((site.folder / "compare").glob("*__*.html"))]
     pairs = [(first, second) for first, second in found if {first, second} <= known]
-    _write_if_changed(site.index, render_site_page("versions.html.j2", index_view(listed, diffs, pairs)))
+    _write_if_changed(site.index, render_site_page("versions.html.j2", index_view(listed, diffs, pairs, withdrawn)))
 
 
 def _write_if_changed(path: Path, text: str) -> None:

@@ -113,12 +113,10 @@ def tombstone(
     page: Annotated[str, typer.Argument(help="A page's path, url, id, or the sha256 of its image.")],
     reason: Annotated[str, typer.Option(help="Who asked, and why.")],
 ) -> None:
-    """Take a page down: the next ingest drops it, and nothing that rests on it is published any more."""
+    """Take a page down: what shows it leaves the report's site, the next ingest drops it, and nothing that rests on it
+    is published any more."""
     from tasks.publication import open_store
-    from tasks.tracing import bury_page, trace_page
+    from tasks.taking_down import take_down
 
-    store = open_store()
-    stone = bury_page(store, page, reason)
-    typer.echo(f"taken down: {stone.shown}")
-    for line in trace_page(store, page).lines():
+    for line in take_down(open_store(), page, reason):
         typer.echo(line)

@@ -12,6 +12,8 @@ from tasks.stages.parts import file_identity
 
 ABLATIONS = "ablations"
 """Channel of the references to ablations, with one name a configuration."""
+SITE, PICTURES = "site", "assets"
+"""Folders: of the site in a store, and in the site of the pictures that its versions share."""
 STUDY_FILES = ("study.json", "power.json")
 
 _CHANGES_NO_FIGURE = {"runtime", "jobs", "gate", "release", "study", "report"}
@@ -32,13 +34,14 @@ def reporting_stages(config: ExperimentConfig, names: Sequence[str]) -> list[Sta
     )
     report = Stage(
         name="report",
-        version=4,
+        version=5,
         entry="reports.site:build_report",
         config={"config": ""},
         # Where they lie changes nothing; what they hold is in the identity.
         pace={
             "ablations": None if ablations is None else str(ablations.path),
             "study": str(Path(config.report.study).absolute()) if config.report.study else None,
+            "encoded": str(shared_pictures()),
         },
         inputs={name: name for name in [*names, provenance.name]},
         identity=({} if ablations is None else {"ablations": ablations.digest}) | _study(config.report.study),
@@ -50,6 +53,11 @@ def reporting_stages(config: ExperimentConfig, names: Sequence[str]) -> list[Sta
 def reference_name(config: ExperimentConfig) -> str:
     """The name under which the ablations of ``config`` are found again, whatever its speed or release."""
     return f"{config.name}-{json_digest(config.model_dump(mode='json', exclude=_CHANGES_NO_FIGURE))[:16]}"
+
+
+def shared_pictures() -> Path:
+    """Where the site keeps the pictures of all its versions: a further report links what it has in common with them."""
+    return Settings().store.absolute() / SITE / PICTURES
 
 
 def found_ablations(config: ExperimentConfig, store: Store) -> ObjectRef | None:

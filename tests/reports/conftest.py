@@ -70,6 +70,37 @@ def site(tmp_path_factory) -> Path:
     return run.arguments["output"]
 
 
+@pytest.fixture(scope="session")
+def two_sets(tmp_path_factory) -> Path:
+    """A built site of two evaluation sets, shared as `site` is."""
+    base = tmp_path_factory.mktemp("two-sets")
+    run = add_second_set(build_run(base), base)
+    build_report(**run.arguments)
+    return run.arguments["output"]
+
+
+@pytest.fixture
+def visit(browser, site: Path):
+    """``visit(address, width)`` -> an open tab of ``folder`` that fails the test on any error or outside request."""
+    troubles: list[str] = []
+    tabs = []
+
+    def open_tab(address: str, width: int = 1280, folder: Path = site, **options: object):
+        tab = browser.new_page(viewport={"width": width, "height": 900}, **options)
+        tabs.append(tab)
+        tab.on("console", lambda said: troubles.append(said.text) if said.type in ("error", "warning") else None)
+        tab.on("pageerror", lambda error: troubles.append(str(error)))
+        tab.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
+        tab.on("request", lambda r: None if r.url.startswith(folder.as_uri()) else troubles.append(f"outside: {r.url}"))
+        tab.goto(f"{folder.as_uri()}/{address}")
+        return tab
+
+    yield open_tab
+    for tab in tabs:
+        tab.close()
+    assert troubles == []
+
+
 def build_rows(run: RunFolders, base: Path, failed: str = "", reason: str = "stage stage1: out of memory") -> Path:
     """Made-up scores of every row but ``failed``, and what `build_ablations` makes of them."""
     rng = np.random.default_rng(1)
@@ -146,13 +177,8 @@ def build_run(
     for folder in (*folders.values(), base / "workspace", base / "output"):
         folder.mkdir(parents=True)
     panels = _benchmark(folders["benchmark"], rng, caption, series, character, num_panels)
-    for name in ("generate_sdxl_t2i", "generate_stage1", "generate_diffsensei"):
-        (folders[name] / "images" / "0").mkdir(parents=True)
-        for panel in panels:
-            picture = _draw(rng, panel, boxed=name != "generate_sdxl_t2i")
-            picture.save(folders[name] / "images" / "0" / f"{panel['panel_id']}.png")
-        said = {"method": DREW[name], "consumes": ["caption"], "deviations": ["A departure."]}
-        (folders[name] / "generation.json").write_text(json.dumps(said))
+    for name, method in DREW.items():
+        _generate(folders[name], rng, panels, method)
     build_score(folders["score"], rng, panels)
     _validate(folders["validate"], reason)
     _split(folders["panels"], reason)
@@ -166,7 +192,31 @@ def build_run(
     return RunFolders(arguments, [panel["caption"] for panel in panels])
 
 
-def _benchmark(folder, rng, caption, series, character, num_panels):
+def add_second_set(run: RunFolders, base: Path, num_panels: int = 6) -> RunFolders:
+    """The same run with a second evaluation set. Its panels are called as those of the first and are other panels."""
+    rng = np.random.default_rng(7)
+    folders = {f"evaluation_{name}": base / f"evaluation_{name}" for name in (*DREW, "benchmark", "score")}
+    for folder in folders.values():
+        folder.mkdir()
+    caption = "An old man pours tea beside an open window."
+    panels = _benchmark(folders["evaluation_benchmark"], rng, caption, "tea-house", "gen", num_panels, "ink-well")
+    for name, method in DREW.items():
+        _generate(folders[f"evaluation_{name}"], rng, panels, method)
+    build_score(folders["evaluation_score"], rng, panels)
+    source = 'data.evaluation_source={"kind": "manga109", "root": "docs", "accept_terms": true}'
+    return RunFolders(run.arguments | folders | {"config": load_preset("tiny", [source])}, run.captions)
+
+
+def _generate(folder, rng, panels, method):
+    (folder / "images" / "0").mkdir(parents=True)
+    for panel in panels:
+        picture = _draw(rng, panel, boxed=method != "sdxl_t2i")
+        picture.save(folder / "images" / "0" / f"{panel['panel_id']}.png")
+    said = {"method": method, "consumes": ["caption"], "deviations": ["A departure."]}
+    (folder / "generation.json").write_text(json.dumps(said))
+
+
+def _benchmark(folder, rng, caption, series, character, num_panels, other_series="paper-moon"):
     (folder / "truth").mkdir()
     (folder / "references").mkdir()
     panels = []
@@ -187,7 +237,7 @@ def _benchmark(folder, rng, caption, series, character, num_panels):
         panel = {
             "panel_id": f"panel{index}",
             "page_id": f"{index // 2:04d}abcdef",
-            "series": series if index % 2 else "paper-moon",
+            "series": series if index % 2 else other_series,
             "panel_index": index % 2,
             "height": height,
             "width": width,

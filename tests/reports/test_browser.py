@@ -9,30 +9,6 @@ from reports.site import PAGES, build_report
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def visit(browser, site: Path):
-    """``visit(page, width)`` -> an open tab that fails the test on any error or outside request."""
-    troubles: list[str] = []
-    tabs = []
-
-    def open_tab(name: str, width: int = 1280, **options: object):
-        tab = browser.new_page(viewport={"width": width, "height": 900}, **options)
-        tabs.append(tab)
-        tab.on(
-            "console", lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None
-        )
-        tab.on("pageerror", lambda error: troubles.append(str(error)))
-        tab.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
-        tab.on("request", lambda r: None if r.url.startswith(site.as_uri()) else troubles.append(f"outside: {r.url}"))
-        tab.goto(f"{site.as_uri()}/{name}")
-        return tab
-
-    yield open_tab
-    for tab in tabs:
-        tab.close()
-    assert troubles == []
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_pages_fit_their_width_and_show_every_picture(visit, width, scheme):

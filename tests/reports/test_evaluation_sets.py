@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,25 +14,14 @@ from reports.paper import MANGA109
 from reports.results_view import set_view
 from reports.site import build_report
 from reports.versions import read_version
-from tests.reports.conftest import RunFolders, build_score
+from tests.reports.conftest import RunFolders, add_second_set
 from tests.reports.test_site import _read
-
-SOURCE = 'data.evaluation_source={"kind": "manga109", "root": "docs", "accept_terms": true}'
 
 
 @pytest.fixture
 def both(make_run, tmp_path) -> RunFolders:
-    """A run with a second set, which only the main method drew."""
-    run = make_run()
-    panels = [json.loads(line) for line in (run.arguments["benchmark"] / "panels.jsonl").read_text().splitlines()]
-    for name in ("score", "benchmark", "generate_diffsensei"):
-        (tmp_path / f"evaluation_{name}").mkdir()
-    build_score(tmp_path / "evaluation_score", np.random.default_rng(5), panels)
-    said = {"method": "diffsensei", "consumes": [], "deviations": []}
-    (tmp_path / "evaluation_generate_diffsensei" / "generation.json").write_text(json.dumps(said))
-    further = {f"evaluation_{name}": tmp_path / f"evaluation_{name}" for name in ("score", "benchmark")}
-    further["evaluation_generate_diffsensei"] = tmp_path / "evaluation_generate_diffsensei"
-    return RunFolders(run.arguments | further | {"config": load_preset("tiny", [SOURCE])}, run.captions)
+    """A run with a second set."""
+    return add_second_set(make_run(), tmp_path)
 
 
 def _sets(run: RunFolders):
@@ -47,7 +35,7 @@ def test_each_set_knows_its_own_drawings(both):
     main, second = _sets(both)
     assert (main.found.name, main.found.label) == ("main", "Synthetic world")
     assert (second.found.name, second.found.label, second.found.score) == ("evaluation", "Manga109", "evaluation_score")
-    assert second.found.drawn_by == {"diffsensei": "evaluation_generate_diffsensei"}
+    assert second.found.drawn_by["diffsensei"] == "evaluation_generate_diffsensei"
     assert main.found.drawn_by["diffsensei"] == "generate_diffsensei"
 
 

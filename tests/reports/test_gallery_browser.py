@@ -9,7 +9,7 @@ import pytest
 
 from reports.addresses import panel_address
 from reports.site import build_report
-from tests.reports.conftest import build_run
+from tests.reports.conftest import add_second_set, build_run
 from tests.reports.test_gallery import read_data
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install playwright").expect
@@ -32,28 +32,6 @@ PAYLOADS = (
 ADDRESSES = ("panels.html", "panel.html#panel2", "pages.html#0001abcdef", "extremes.html", "series.html")
 
 
-@pytest.fixture
-def visit(browser, site: Path):
-    """``visit(address, width)`` -> an open tab that fails the test on any error or outside request."""
-    troubles: list[str] = []
-    tabs = []
-
-    def open_tab(address: str, width: int = 1280, folder: Path = site, **options: object):
-        tab = browser.new_page(viewport={"width": width, "height": 900}, **options)
-        tabs.append(tab)
-        tab.on("console", lambda said: troubles.append(said.text) if said.type in ("error", "warning") else None)
-        tab.on("pageerror", lambda error: troubles.append(str(error)))
-        tab.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
-        tab.on("request", lambda r: None if r.url.startswith(folder.as_uri()) else troubles.append(f"outside: {r.url}"))
-        tab.goto(f"{folder.as_uri()}/{address}")
-        return tab
-
-    yield open_tab
-    for tab in tabs:
-        tab.close()
-    assert troubles == []
-
-
 def _settled(tab):
     """The tab, once everything is drawn."""
     tab.locator(".g-frame, .g-extremes, table").first.wait_for(state="attached")
@@ -72,41 +50,68 @@ def _series(site: Path) -> list[str]:
     return [series["address"] for series in read_data(site, "report")["series"]]
 
 
+@pytest.fixture(params=["main", "evaluation"])
+def of_set(request, site, two_sets) -> tuple[Path, str]:
+    """A report's folder and that of one evaluation set's galleries in it."""
+    return (site, "") if request.param == "main" else (two_sets, "evaluation/")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_pages_fit_their_width_and_show_every_picture(visit, site, width, scheme):
-    for address in (*ADDRESSES, *_series(site)):
-        tab = _settled(visit(address, width, color_scheme=scheme))
+def test_pages_fit_their_width_and_show_every_picture(visit, of_set, width, scheme):
+    folder, galleries = of_set
+    for address in (*ADDRESSES, *_series(folder / galleries)):
+        tab = _settled(visit(galleries + address, width, folder, color_scheme=scheme))
         assert tab.evaluate("document.documentElement.scrollWidth") <= width, address
         tab.evaluate("Promise.all([...document.images].map(one => { one.loading = 'eager'; return one.decode() }))")
         assert tab.evaluate("[...document.images].every(one => one.naturalWidth > 0 && one.alt)"), address
         tab.close()
 
 
-def test_every_link_leads_somewhere(visit, site):
-    """Walks from the panels over all records, pages and series; a data page must know the name after the #."""
-    seen, waiting = set(), ["panels.html"]
+def test_every_link_leads_somewhere(visit, two_sets):
+    """Walks from the first page over all records, pages and series; a data page must know the name after the #."""
+    seen, waiting = set(), ["index.html"]
     while waiting:
         address = waiting.pop()
         if address in seen:
             continue
         seen.add(address)
-        file = address.partition("#")[0]
-        assert (site / file).is_file(), address
-        if not file.startswith(("panel", "pages", "series", "extremes")):
+        file, _, name = address.partition("#")
+        assert (two_sets / file).is_file(), address
+        if file.startswith("downloads/") or file == "version.json":
             continue
-        tab = _settled(visit(address))
-        assert tab.get_by_text("No such").count() == 0, address
+        drawn = file.removeprefix("evaluation/").startswith(("panel", "pages", "series/", "extremes"))
+        tab = visit(address, folder=two_sets)
+        if drawn:
+            assert _settled(tab).get_by_text("No such").count() == 0, address
+        else:
+            assert not name or tab.locator(f"[id='{unquote(name)}']").count() == 1, address
         links = tab.evaluate("[...document.querySelectorAll('main a, nav a')].map(one => one.href)")
-        root = site.as_uri() + "/"
+        root = two_sets.as_uri() + "/"
         assert all(link.startswith(root) for link in links), address
-        waiting += [link.removeprefix(root) for link in links]
+        # Sections of one page have the same links.
+        waiting += [link.removeprefix(root) for link in links if drawn or not name]
         tab.close()
-    records = {unquote(one.partition("#")[2]) for one in seen if one.startswith("panel.html#")}
-    pages = {one for one in seen if one.startswith("pages.html#")}
-    assert records == {f"panel{number}" for number in range(8)}
-    assert len(pages) == 4
-    assert set(_series(site)) <= seen
+    for galleries, count in (("", 8), ("evaluation/", 6)):
+        records = {one.partition("#")[2] for one in seen if one.startswith(f"{galleries}panel.html#")}
+        pages = {one for one in seen if one.startswith(f"{galleries}pages.html#")}
+        assert records == {f"panel{number}" for number in range(count)}
+        assert len(pages) == count // 2
+        assert {galleries + address for address in _series(two_sets / galleries)} <= seen
+
+
+def test_one_set_leads_to_the_same_page_of_the_other(visit, two_sets):
+    for page in ("panels.html", "series.html", "extremes.html"):
+        tab = visit(page, folder=two_sets)
+        sets = tab.get_by_role("navigation", name="Evaluation set")
+        assert sets.locator("[aria-current]").inner_text() == "Synthetic world"
+        sets.get_by_role("link", name="Manga109").click()
+        tab.wait_for_url(f"**/evaluation/{page}")
+        assert sets.locator("[aria-current]").inner_text() == "Manga109"
+        # The navigation stays within the set; what is of the whole report leads back to it.
+        pages = tab.get_by_role("navigation", name="Pages")
+        assert pages.get_by_role("link", name="Series").get_attribute("href") == "series.html"
+        assert pages.get_by_role("link", name="Study").get_attribute("href") == "../study.html"
 
 
 def test_an_unknown_panel_is_said(visit):
@@ -115,9 +120,10 @@ def test_an_unknown_panel_is_said(visit):
     assert "no panel nobody<b>" in tab.locator("main").inner_text()
 
 
-def test_boxes_can_be_hidden_by_button_and_by_key(visit):
+def test_boxes_can_be_hidden_by_button_and_by_key(visit, of_set):
+    folder, galleries = of_set
     for address in ("panels.html", "panel.html#panel2", "pages.html#0001abcdef"):
-        tab = _settled(visit(address))
+        tab = _settled(visit(galleries + address, folder=folder))
         overlay, button = tab.locator(".g-overlay").first, tab.get_by_role("button", name="Boxes")
         assert overlay.is_visible()
         assert button.get_attribute("aria-pressed") == "true"
@@ -231,15 +237,16 @@ def test_zoom_is_the_same_for_all_pictures(visit):
     assert set(_scales(tab)) == {"1 0"}
 
 
-def test_the_lightbox_steps_by_keyboard_and_gives_the_focus_back(visit):
-    tab = _settled(visit("panels.html"))
+def test_the_lightbox_steps_by_keyboard_and_gives_the_focus_back(visit, of_set):
+    folder, galleries = of_set
+    tab = _settled(visit(f"{galleries}panels.html", folder=folder))
     opener = tab.get_by_role("button", name="SDXL text-to-image: look closer").nth(1)
     opener.focus()
     tab.keyboard.press("Enter")
     box = tab.locator("dialog[open]")
     names = box.locator("figcaption > b")
     assert names.all_inner_texts() == ["Ground truth", "SDXL text-to-image"]
-    assert box.locator("h2").inner_text() == "paper-moon, page 0001abcd, panel 1"
+    assert box.locator("h2").inner_text() == f"{'ink-well' if galleries else 'paper-moon'}, page 0001abcd, panel 1"
     tab.keyboard.press("ArrowRight")
     assert names.all_inner_texts() == ["Ground truth", "DiffSensei without MLLM"]
     tab.keyboard.press("ArrowLeft")
@@ -284,8 +291,10 @@ def test_a_page_is_composed_of_the_chosen_methods_panels(visit, site):
     tab.wait_for_url("**/panel.html#panel2")
 
 
-def test_lists_follow_the_metric_and_lead_to_records(visit):
-    tab = _settled(visit("extremes.html"))
+def test_lists_follow_the_metric_and_lead_to_records(visit, of_set):
+    folder, galleries = of_set
+    total = 6 if galleries else 8
+    tab = _settled(visit(f"{galleries}extremes.html", folder=folder))
     tab.get_by_label("Metric").select_option(label="DINO-I")
     tab.get_by_role("heading", name="Worst DINO-I").wait_for()
     worst, best, changed = (tab.locator(".g-extremes").nth(number) for number in range(3))
@@ -296,7 +305,7 @@ def test_lists_follow_the_metric_and_lead_to_records(visit):
     assert max(low) <= min(high)
     moves = [abs(float(one.replace("\N{MINUS SIGN}", "-"))) for one in changed.locator("a > b").all_inner_texts()]
     assert moves == sorted(moves, reverse=True)
-    again = _settled(visit(tab.url.rpartition("/")[2]))
+    again = _settled(visit(galleries + tab.url.rpartition("/")[2], folder=folder))
     assert again.get_by_role("heading", name="Worst DINO-I").is_visible()
     rules = tab.locator(".g-rules").inner_text()
     assert "CLIP is under 0.141" in rules
@@ -306,7 +315,7 @@ def test_lists_follow_the_metric_and_lead_to_records(visit):
     assert share.endswith("%")
     link.click()
     tab.locator(".g-card").first.wait_for()
-    assert tab.locator("[data-count]").inner_text() == f"{count} of 8 panels"
+    assert tab.locator("[data-count]").inner_text() == f"{count} of {total} panels"
 
 
 def test_scores_give_reasons_for_what_is_missing(make_run, visit):
@@ -325,11 +334,12 @@ def test_scores_give_reasons_for_what_is_missing(make_run, visit):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_keeps_anyone_out(visit, site, scheme):
+def test_no_page_keeps_anyone_out(visit, of_set, scheme):
     """No violation that axe-core calls serious or critical, of the page and of the lightbox over it."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python").Axe()
-    for address in (*ADDRESSES, _series(site)[0]):
-        tab = _settled(visit(address, color_scheme=scheme))
+    folder, galleries = of_set
+    for address in (*ADDRESSES, _series(folder / galleries)[0]):
+        tab = _settled(visit(galleries + address, folder=folder, color_scheme=scheme))
         states = ["page"] if not address.startswith("panel") else ["page", "lightbox"]
         for state in states:
             if state == "lightbox":
@@ -346,9 +356,12 @@ def test_no_page_keeps_anyone_out(visit, site, scheme):
         tab.close()
 
 
-def _hostile(run) -> dict[str, object]:
-    """The run with a payload for each panel's caption, series, page, id and characters, and for each method's label."""
-    listing = run.arguments["benchmark"] / "panels.jsonl"
+def _hostile(arguments: dict[str, object], stages: str = "") -> None:
+    """Put a payload into each panel's caption, series, page, id and characters, and into each method's label.
+
+    ``stages``: what the names of the evaluation set's stages begin with.
+    """
+    listing = arguments[f"{stages}benchmark"] / "panels.jsonl"
     panels = [json.loads(line) for line in listing.read_text().splitlines()]
     for panel, payload in zip(panels, PAYLOADS, strict=True):
         # No file can be called with a slash: what is drawn under this id is missing, which is a state.
@@ -357,20 +370,23 @@ def _hostile(run) -> dict[str, object]:
         for character in panel["characters"]:
             character |= {"id": payload, "source": payload}
     listing.write_text("".join(json.dumps(panel) + "\n" for panel in panels))
-    path = run.arguments["score"] / "summary.json"
+    path = arguments[f"{stages}score"] / "summary.json"
     summary = json.loads(path.read_text())
     for method, payload in zip(summary["methods"], PAYLOADS[5::-1], strict=False):
         method["label"] = payload
     for metric, payload in zip(summary["metrics"], PAYLOADS[::-1], strict=False):
         metric |= {"label": payload, "definition": payload}
     path.write_text(json.dumps(summary))
-    return run.arguments
 
 
-def test_hostile_texts_stay_texts(browser, tmp_path):
-    arguments = _hostile(build_run(tmp_path, num_panels=len(PAYLOADS)))
-    build_report(**arguments)
-    output = arguments["output"]
+@pytest.mark.parametrize("galleries", ["", "evaluation/"])
+def test_hostile_texts_stay_texts(browser, tmp_path, galleries):
+    run = build_run(tmp_path, num_panels=len(PAYLOADS))
+    if galleries:
+        run = add_second_set(run, tmp_path, len(PAYLOADS))
+    _hostile(run.arguments, "evaluation_" if galleries else "")
+    build_report(**run.arguments)
+    output = run.arguments["output"] / galleries
     listed = read_data(output, "panels-0")
     assert len(_series(output)) == len(listed) == len(PAYLOADS)
     visits = [("panels.html", PAYLOADS), ("extremes.html", PAYLOADS[1:4]), ("series.html", PAYLOADS)]

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -72,6 +74,27 @@ def test_what_another_version_encoded_is_not_encoded_again(tmp_path):
     _store([path], tmp_path / "assets")
     assert view.read_bytes() == b"as it was left"
     assert (tmp_path / "assets" / stored.thumb).is_file()
+
+
+def test_pictures_of_an_earlier_report_are_linked(tmp_path):
+    path, further = _save(tmp_path / "a.png", 300, 300), _save(tmp_path / "b.png", 300, 280)
+    stored = _store([path], tmp_path / "earlier")[path]
+    options = {"policy": "full", "num_threads": 2}
+    found = store_pictures([path, further], tmp_path / "later", encoded=tmp_path / "earlier", **options)
+    assert found[path] == stored
+    assert len(_names(tmp_path / "later")) == 4
+    for name in _names(tmp_path / "earlier"):
+        assert os.path.samefile(tmp_path / "earlier" / name, tmp_path / "later" / name)
+    alone = store_pictures([path, further], tmp_path / "alone", encoded=tmp_path / "nowhere", **options)
+    assert alone == found
+    for name in _names(tmp_path / "alone"):
+        assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "later" / name).read_bytes()
+
+
+def test_a_picture_no_larger_than_its_thumbnail_has_no_view(tmp_path):
+    path = _save(tmp_path / "small.png", 256, 200)
+    assert _store([path], tmp_path / "assets")[path].kind == "thumb"
+    assert len(_names(tmp_path / "assets")) == 1
 
 
 def test_nothing_but_pixels_gets_in(tmp_path):

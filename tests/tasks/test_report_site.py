@@ -15,8 +15,9 @@ from diffsensei.evaluation.results import read_summary
 from infra.manifest import Origin
 from infra.store import ObjectRef, Store
 from reports.site import build_report
+from tasks.published_reports import CHANNEL
 from tasks.report_files import export_text, report_page
-from tasks.report_site import CHANNEL, Site, assemble_site, built_site, compare, find_version, publish_version
+from tasks.report_site import Site, assemble_site, built_site, compare, find_version, publish_version
 from tests.reports.conftest import RunFolders, build_run
 
 RELEASE = ReleaseConfig(name="small-manga", version="1.2.3", licence="apache-2.0")

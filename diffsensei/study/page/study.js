@@ -195,6 +195,9 @@ function seen() { return [...document.querySelectorAll(".option")].every((figure
 function ready() {
   if (began === 0 && seen()) began = performance.now();
   $("send").disabled = sending || !seen() || !$("answers").checkValidity();
+  if (sending) return;
+  const left = packet.aspects.length - document.querySelectorAll("#questions input:checked").length;
+  say(left === 0 ? "" : left === 1 ? "1 question to answer" : `${left} questions to answer`);
 }
 
 function next() {
@@ -208,9 +211,7 @@ function next() {
   $("characters").replaceChildren(...current.characters.map((name) => picture(name, "a character that was given", () => {})));
   $("descriptions").replaceChildren(...current.descriptions.map((text) => element("li", { textContent: text })));
   $("questions").replaceChildren(...packet.aspects.map(question));
-  $("asked").open = matchMedia("(min-width: 62rem)").matches;
-  $("side").scrollTop = 0;
-  say("");
+  for (const part of ["side", "descriptions"]) $(part).scrollTop = 0;
   show("trial");
   scrollTo(0, 0);
   ready();

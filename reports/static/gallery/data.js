@@ -22,7 +22,7 @@ const data = (() => {
     if (!pending.has(name)) {
       pending.set(name, new Promise((resolve, reject) => {
         const script = document.createElement("script");
-        script.src = `${dom.root}data/${name}.js`;
+        script.src = `${dom.galleries}data/${name}.js`;
         script.onload = () => resolve(store[name]);
         script.onerror = () => reject(new Error(`data/${name}.js is missing`));
         document.head.append(script);

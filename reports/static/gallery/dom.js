@@ -1,7 +1,8 @@
 "use strict";
 /* Elements from data. Every text becomes a text node or an attribute's value: nothing in the data is ever markup. */
 const dom = (() => {
-  const root = document.documentElement.dataset.root;
+  /* To the folder of the report, in which pictures lie, and to that of this evaluation set's pages and data. */
+  const { root, galleries } = document.documentElement.dataset;
 
   function fill(node, attributes, children) {
     for (const [name, value] of Object.entries(attributes)) {
@@ -32,8 +33,8 @@ const dom = (() => {
     return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
   }
 
-  const recordAddress = (id) => `${root}panel.html#${encodeURIComponent(id)}`;
-  const pageAddress = (id) => `${root}pages.html#${encodeURIComponent(id)}`;
+  const recordAddress = (id) => `${galleries}panel.html#${encodeURIComponent(id)}`;
+  const pageAddress = (id) => `${galleries}pages.html#${encodeURIComponent(id)}`;
 
   function named() {
     try {
@@ -79,5 +80,5 @@ const dom = (() => {
     };
   }
 
-  return { root, el, svg, find, button, options, figure, recordAddress, pageAddress, named, inBatches };
+  return { root, galleries, el, svg, find, button, options, figure, recordAddress, pageAddress, named, inBatches };
 })();

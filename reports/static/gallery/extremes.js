@@ -63,7 +63,7 @@ const extremesView = (() => {
           const count = mine.filter((panel) => panel.versions[index].tags.includes(place)).length;
           const where = new URLSearchParams({ method: method.name, state: `tag:${tag.name}` });
           const share = mine.length ? `${Math.round((100 * count) / mine.length)} %` : "–";
-          return el("td", {}, count ? el("a", { href: `${dom.root}panels.html#${where}` }, share) : share,
+          return el("td", {}, count ? el("a", { href: `${dom.galleries}panels.html#${where}` }, share) : share,
             el("span", { class: "g-under" }, String(count)));
         }));
     });

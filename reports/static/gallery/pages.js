@@ -70,14 +70,14 @@ const pagesView = (() => {
     if (!page) {
       find("[data-title]").textContent = "No such page";
       list.replaceChildren(el("p", {}, `This report has no page ${id}. `,
-        el("a", { href: `${dom.root}series.html` }, "All series")));
+        el("a", { href: `${dom.galleries}series.html` }, "All series")));
       return;
     }
     around = { before: data.pages[place - 1], after: data.pages[place + 1] };
     const series = data.report.series.find((one) => one.name === page.series);
     find("[data-steps]").replaceChildren(...[
       around.before && el("a", { href: dom.pageAddress(around.before.id), rel: "prev" }, "← previous"),
-      el("a", { href: `${dom.root}${series.address}` }, series.name),
+      el("a", { href: `${dom.galleries}${series.address}` }, series.name),
       around.after && el("a", { href: dom.pageAddress(around.after.id), rel: "next" }, "next →"),
     ].filter(Boolean));
     document.title = `${heading(page)} – ${document.title.split(" – ").pop()}`;

@@ -14,7 +14,7 @@ const recordView = (() => {
     find("[data-steps]").replaceChildren(
       ...[
         before && el("a", { href: dom.recordAddress(before.id), rel: "prev" }, "← previous"),
-        el("a", { href: `${dom.root}${series.address}` }, series.name),
+        el("a", { href: `${dom.galleries}${series.address}` }, series.name),
         el("a", { href: dom.pageAddress(entry.page) }, data.pageName(entry.page)),
         el("span", { class: "g-siblings" }, "panels ", on.map((panel) =>
           el("a", { href: dom.recordAddress(panel.id), "aria-current": panel.id === entry.id ? "true" : null },
@@ -63,7 +63,7 @@ const recordView = (() => {
     if (!entry) {
       find("[data-title]").textContent = "No such panel";
       list.replaceChildren(el("p", {}, `This report has no panel ${id}. `,
-        el("a", { href: `${dom.root}panels.html` }, "All panels")));
+        el("a", { href: `${dom.galleries}panels.html` }, "All panels")));
       return;
     }
     const record = await data.record(entry);

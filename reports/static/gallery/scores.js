@@ -77,6 +77,8 @@ const scores = (() => {
       rows.push(row("Dialogs found", drawn.map((one) => (one.dialogs ? dialogs(one.dialogs) : "–"))));
     }
     for (const iou of Object.keys(drawn[0].ladder)) {
+      // The reason stands once, at Dialog F1 itself.
+      if (drawn.every((one) => typeof one.ladder[iou] !== "number")) continue;
       rows.push(row(`Dialog F1 at IoU ${iou}`, drawn.map((one) => cell(one.ladder[iou] ?? null)), { class: "g-part" }));
     }
     return el("table", { class: "compact g-table" },
