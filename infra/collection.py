@@ -6,9 +6,11 @@ no lock on it.
 
 import os
 import shutil
+import stat
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,7 +36,7 @@ class Garbage:
         """Bytes on disk; files that are linked from elsewhere count as well."""
         folders = [ref.path.parent for ref in self.objects] + [stage.path for stage in self.stages]
         folders += self.left_behind
-        return sum(path.lstat().st_size for folder in folders for path in folder.rglob("*") if not path.is_dir())
+        return sum(state.st_size for folder in folders for state in _states(folder) if not stat.S_ISDIR(state.st_mode))
 
 
 def find_garbage(store: Store, roots: Iterable[ObjectRef], keep_days: float) -> Garbage:
@@ -84,6 +86,15 @@ def _remove(store: Store, folder: Path) -> None:
 
 
 def _age_days(path: Path) -> float:
-    """Since the newest change in ``path``."""
-    newest = max((each.lstat().st_mtime for each in (path, *path.rglob("*"))), default=0.0)
-    return (time.time() - newest) / 86_400
+    """Since the newest change in ``path``; 0 for what has just gone."""
+    now = time.time()
+    return (now - max((state.st_mtime for state in _states(path)), default=now)) / 86_400
+
+
+def _states(path: Path) -> Iterator[os.stat_result]:
+    """Of ``path`` and everything below, as far as it is still there: others publish meanwhile."""
+    with suppress(FileNotFoundError):
+        yield path.lstat()
+        for each in path.rglob("*"):
+            with suppress(FileNotFoundError):
+                yield each.lstat()

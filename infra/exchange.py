@@ -2,9 +2,11 @@
 
     <target>/<name>/<version>-<digest12>/...   the files
     <target>/<name>/<version>.json             the record, written last and only if there is none: the commit
+    <target>/<name>/current/<number>.json      which version the name stands for: the highest number, each made once
 
-Any number may push at once. Who loses the race for the record leaves only a folder that no record names. Credentials
-come from the environment or the machine (as s3fs reads them), never from the address.
+Any number may push and point at once, and nothing is replaced. Who loses the race for the record leaves only a folder
+that no record names; who loses the race for a number takes the next. Credentials come from the environment or the
+machine (as s3fs reads them), never from the address.
 """
 
 import hashlib
@@ -25,6 +27,7 @@ CREATES_ONCE = ("file", "s3")
 """Protocols known to create a file only if there is none: by a hard link, by a conditional PUT."""
 MAX_RECORD_BYTES = 64 * 2**20
 _BLOCK = 2**20
+_CURRENT = "current"
 
 
 class Pushed(BaseModel):
@@ -38,6 +41,18 @@ class Pushed(BaseModel):
     digest: str
     files: tuple[FileEntry, ...]
     pushed: str
+    """ISO 8601, UTC."""
+
+
+class Pointed(BaseModel):
+    """Which version a name stands for; ``number`` counts from 1 how often that changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    digest: str
+    number: int
+    moved: str
     """ISO 8601, UTC."""
 
 
@@ -105,6 +120,41 @@ def versions(target: str, name: str) -> list[str]:
         return []
     names = (PurePosixPath(path) for path in found)
     return sorted(path.stem for path in names if path.suffix == ".json" and not path.name.startswith("."))
+
+
+def point(target: str, name: str, version: str) -> Pointed:
+    """Let ``name`` stand for ``version`` at ``target``; a no-op where it does. Raises ValueError if it is not there."""
+    filesystem, root = _open(target)
+    record = _record(filesystem, root, name, version)
+    if record is None:
+        raise ValueError(f"{target} has no {name} {version}; push it first")
+    while True:
+        last = current(target, name)
+        if last is not None and last.digest == record.digest:
+            return last
+        number = 1 if last is None else last.number + 1
+        moved = Pointed(version=version, digest=record.digest, number=number, moved=utc_now())
+        filesystem.makedirs(f"{root}/{name}/{_CURRENT}", exist_ok=True)
+        path = f"{root}/{name}/{_CURRENT}/{number:08d}.json"
+        if _create(filesystem, path, moved.model_dump_json(indent=1).encode()):
+            return moved
+
+
+def current(target: str, name: str) -> Pointed | None:
+    """The version that ``name`` stands for at ``target``; None where nobody said. Raises ValueError."""
+    filesystem, root = _open(target)
+    try:
+        found = filesystem.ls(f"{root}/{name}/{_CURRENT}", detail=False)
+    except FileNotFoundError:
+        return None
+    numbered = [path for path in found if re.fullmatch(r"\d{8}\.json", PurePosixPath(path).name)]
+    if not numbered:
+        return None
+    path = max(numbered, key=lambda path: PurePosixPath(path).name)
+    try:
+        return Pointed.model_validate_json(filesystem.cat_file(path))
+    except ValidationError as error:
+        raise ValueError(f"{path} does not say which version is current: {error.errors()[0]['msg']}") from None
 
 
 def _open(target: str) -> tuple[Any, str]:

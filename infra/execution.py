@@ -242,6 +242,7 @@ class _Execution:
     def _publish(self, attempt: Attempt, ended: Exit) -> Done:
         running, seen = attempt.running(), attempt.surroundings()
         assert running is not None
+        assert ended.code is not None, "only the runner calls a job a success, and it saw its end"
         fresh = self._fresh_attempts()
         job = JobRecord(
             backend=running.ref.backend,

@@ -10,12 +10,23 @@ from pathlib import Path
 from typing import Any
 
 
+class RecordDamaged(ValueError):
+    """A file that is written whole only, and is not whole: not this program but the disk has changed it."""
+
+
 def read_json(path: Path) -> Any:
-    """The JSON value in ``path``, or None where there is no such file."""
+    """The JSON value in ``path``, or None where there is no such file.
+
+    Raises `RecordDamaged` for what is no JSON, and OSError for what cannot be read: neither is taken for absence.
+    """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None  # a failed read names no file
+    except ValueError as error:
+        raise RecordDamaged(f"{path} is damaged: it was written as JSON and is none any more ({error})") from None
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,5 +1,8 @@
 """What became of a stage: its result, or one of four ways of giving none."""
 
+import signal
+from contextlib import suppress
+
 from pydantic import BaseModel, ConfigDict
 
 from infra.jobs.attempt import Attempt, Exit
@@ -64,6 +67,16 @@ def failed_stage(name: str, attempt: Attempt, ended: Exit) -> StageError:
     elif ended.state is JobState.OOM:
         cause = "out of memory"
     else:
-        cause = f"killed by signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
+        cause = _how(ended.code)
     message = f"stage {name} failed in attempt {attempt.number}: {cause} (log: {attempt.log_path})"
     return StageFailed(name, attempt, ended.state, message)
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return "it ended, and nobody saw its exit code"
+    if code >= 0:
+        return f"exit code {code}"
+    with suppress(ValueError):  # real-time signals have no names
+        return f"killed by {signal.Signals(-code).name}"
+    return f"killed by signal {-code}"

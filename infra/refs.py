@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from infra.files import locked, read_json, write_json
+from infra.files import RecordDamaged, locked, read_json, write_json
 from infra.manifest import utc_now
 
 
@@ -41,8 +41,11 @@ class Refs:
         self.log_path = path / "log.jsonl"
 
     def read(self, channel: str, name: str) -> Ref | None:
-        """Where the name points, or None if it was never set."""
-        value = read_json(self._pointer(channel, name))
+        """Where the name points, or None if it was never set. The log answers for a pointer that is damaged."""
+        try:
+            value = read_json(self._pointer(channel, name))
+        except RecordDamaged:
+            return next(reversed(self.log(channel, name)), None)
         return None if value is None else Ref.model_validate(value)
 
     def names(self, channel: str) -> list[str]:
@@ -79,10 +82,13 @@ class Refs:
             return ref
 
     def log(self, channel: str | None = None, name: str | None = None) -> list[Ref]:
-        """Every move, oldest first, of one channel or one name if given."""
+        """Every move, oldest first, of one channel or one name if given. Raises RecordDamaged."""
         if not self.log_path.exists():
             return []
-        moves = [Ref.model_validate(json.loads(line)) for line in self._whole_lines()]
+        try:
+            moves = [Ref.model_validate(json.loads(line)) for line in self._whole_lines()]
+        except ValueError as error:
+            raise RecordDamaged(f"{self.log_path} is damaged: {error}; restore it from a copy of the store") from None
         return [move for move in moves if channel in (None, move.channel) and name in (None, move.name)]
 
     def _recover(self, channel: str, name: str) -> Ref | None:
@@ -94,7 +100,11 @@ class Refs:
         moves = self.log(channel, name)
         if not moves:
             return None
-        if self.read(channel, name) != moves[-1]:
+        try:
+            points = read_json(self._pointer(channel, name))
+        except RecordDamaged:
+            points = None
+        if points != moves[-1].model_dump(mode="json"):
             self._point(moves[-1])
         return moves[-1]
 

@@ -1,5 +1,6 @@
 """The folder of one stage under one key: what was done, who works on it, what survives a crash."""
 
+import logging
 import os
 import shutil
 import uuid
@@ -7,9 +8,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from infra.files import read_json, write_json
+from infra.files import RecordDamaged, read_json, write_json
 from infra.jobs.attempt import Attempt
 from infra.stage import Ingredients
+
+_log = logging.getLogger(__name__)
 
 
 class Done(BaseModel):
@@ -42,8 +45,15 @@ class StageFolder:
         self.attempts_path = path / "attempts"
 
     def done(self) -> Done | None:
-        """The record of completion, whether or not the result is still whole (`Store.finished` checks that)."""
-        value = read_json(self.done_path)
+        """The record of completion, whether or not the result is still whole (`Store.finished` checks that).
+
+        A damaged record counts as none, and is told of: the stage is done again, and what was made of its result stays.
+        """
+        try:
+            value = read_json(self.done_path)
+        except RecordDamaged as trouble:
+            _log.error("%s is taken for not done: %s", self.name, trouble)
+            return None
         return None if value is None else Done.model_validate(value)
 
     def record_done(self, done: Done) -> None:

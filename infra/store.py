@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from infra.digest import content_digest, file_digest, file_entries, list_files
-from infra.files import read_json, sync, sync_tree, write_json
+from infra.files import RecordDamaged, read_json, sync, sync_tree, write_json
 from infra.manifest import Manifest, Origin
 from infra.refs import Refs
 from infra.stage_folder import Done, StageFolder
@@ -68,7 +68,10 @@ class Store:
 
     def manifest(self, ref: ObjectRef) -> Manifest:
         """The manifest of a stored object. Raises ObjectMissing or ObjectDamaged."""
-        value = read_json(ref.manifest_path)
+        try:
+            value = read_json(ref.manifest_path)
+        except RecordDamaged:
+            raise ObjectDamaged(ref, "manifest.json", "is no JSON any more") from None
         if value is None:
             raise ObjectMissing(f"no {ref.kind} {ref.digest} in {self.base}")
         try:
@@ -105,11 +108,20 @@ class Store:
         trusted. Raises ObjectMissing, or ObjectDamaged naming the file.
         """
         manifest = self.manifest(ref)
-        stamps = {} if full else read_json(self._stamp_path(ref)) or {}
+        try:
+            self._compare(ref, manifest, {} if full else self._stamps(ref))
+        except ObjectDamaged:
+            self.manifest(ref)  # one that is being removed is missing: its manifest goes with the rest, at once
+            raise
+        return manifest
+
+    def _compare(self, ref: ObjectRef, manifest: Manifest, stamps: dict[str, list[int]]) -> None:
         expected = {entry.path: entry for entry in manifest.files}
         seen: dict[str, list[int]] = {}
         try:
             present = list_files(ref.path)
+        except FileNotFoundError:
+            raise ObjectDamaged(ref, "files", "are missing") from None
         except ValueError as error:
             raise ObjectDamaged(ref, "files", f"hold what was not stored: {error}") from None
         for path in present:
@@ -117,17 +129,19 @@ class Store:
             entry = expected.pop(name, None)
             if entry is None:
                 raise ObjectDamaged(ref, name, "was not stored with it")
-            status = path.stat()
-            seen[name] = [status.st_size, status.st_mtime_ns]
-            if status.st_size != entry.size:
-                raise ObjectDamaged(ref, name, f"has {status.st_size} bytes, expected {entry.size}")
-            if stamps.get(name) != seen[name] and file_digest(path) != entry.sha256:
-                raise ObjectDamaged(ref, name, "has other bytes than were stored")
+            try:
+                status = path.stat()
+                seen[name] = [status.st_size, status.st_mtime_ns]
+                if status.st_size != entry.size:
+                    raise ObjectDamaged(ref, name, f"has {status.st_size} bytes, expected {entry.size}")
+                if stamps.get(name) != seen[name] and file_digest(path) != entry.sha256:
+                    raise ObjectDamaged(ref, name, "has other bytes than were stored")
+            except FileNotFoundError:
+                raise ObjectDamaged(ref, name, "is missing") from None
         if expected:
             raise ObjectDamaged(ref, min(expected), "is missing")
         if stamps != seen:
             self._stamp(ref, seen)
-        return manifest
 
     def objects(self) -> Iterator[tuple[ObjectRef, Manifest]]:
         """Every stored object with a readable manifest, sorted by kind and digest; bytes are not looked at."""
@@ -204,6 +218,12 @@ class Store:
 
     def _stamp_path(self, ref: ObjectRef) -> Path:
         return self.base / "verified" / ref.kind / f"{ref.digest}.json"
+
+    def _stamps(self, ref: ObjectRef) -> dict[str, list[int]]:
+        """Sizes and times as last hashed; without a readable record every byte is hashed again."""
+        with suppress(RecordDamaged):
+            return read_json(self._stamp_path(ref)) or {}
+        return {}
 
     def _stamp(self, ref: ObjectRef, seen: dict[str, list[int]]) -> None:
         path = self._stamp_path(ref)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from infra.exchange import pull, push
+from infra.exchange import current, point, pull, push
 from infra.hub import push_to_hub
 from infra.signing import sign
 from infra.store import ObjectRef, Store
@@ -34,8 +34,8 @@ def push_release(
     public: bool = False,
     private_key: Path | None = None,
 ) -> Iterator[str]:
-    """Push a released version (the one that is released now, unless ``version`` says otherwise) to a folder, to
-    ``s3://bucket/prefix``, or to ``hf:owner/name``, signed where there is a key; where it is, in one line.
+    """Push a released version to a folder, to ``s3://bucket/prefix``, or to ``hf:owner/name``, signed where there is a
+    key; where it is, in one line. Without ``version`` that is the one released now, and the name stands for it there.
 
     Raises ValueError for what was never released, whose certificate does not hold, or that rests on a page taken down.
     """
@@ -58,13 +58,22 @@ def push_release(
         else:
             record = push(files, target, name, number, apart=[SIGNATURE])
             yield f"pushed: {target}: {name} {number}, {len(record.files)} files, {record.digest[:12]}"
+            if version is None:
+                moved = point(target, name, number)
+                yield f"current: {name} is {number} there since {moved.moved} (change {moved.number})"
     yield f"gate {verdict}"
 
 
-def pull_release(store: Store, source: str, name: str, version: str, output: Path) -> Iterator[str]:
-    """Bring a pushed version into the new folder ``output`` and check its certificate. Raises ValueError."""
+def pull_release(store: Store, source: str, name: str, version: str | None, output: Path) -> Iterator[str]:
+    """Bring a pushed version (the one that the name stands for there, by default) into the new folder ``output`` and
+    check its certificate. Raises ValueError."""
+    if version is None:
+        pointed = current(source, name)
+        if pointed is None:
+            raise ValueError(f"{source} does not say which {name} is current; name a version")
+        version = pointed.version
     record = pull(source, name, version, output)
-    yield f"pulled: {len(record.files)} files into {output}"
+    yield f"pulled: {name} {version}, {len(record.files)} files into {output}"
     yield from verify_release(store, str(output))
 
 

@@ -36,7 +36,9 @@ class OneLineErrors(TyperGroup):
             fail("stopped; the same command goes on from here", INTERRUPTED)
         except ValidationError as error:
             fail(describe(error), USER_ERROR)
-        except (ValueError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        except BrokenPipeError:  # the reader of the output has gone, which is no error
+            raise
+        except (ValueError, OSError) as error:
             fail(str(error), USER_ERROR)
 
 

@@ -89,8 +89,8 @@ def push(
 def pull(
     source: Annotated[str, typer.Argument(help="A folder or s3://bucket/prefix that was pushed to.")],
     name: Annotated[str, typer.Argument(help="The release's name.")],
-    version: Annotated[str, typer.Argument(help="Its version.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A new folder.")],
+    version: Annotated[str | None, typer.Argument(help="Its version; what is current there by default.")] = None,
 ) -> None:
     """Bring a pushed release here, check every file and its certificate."""
     from tasks.handing_over import pull_release

@@ -71,10 +71,11 @@ class Running(BaseModel):
 class Exit(BaseModel):
     """``exit.json``: how it ended."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     state: JobState
-    code: int
+    code: int | None
+    """Exit code; negative: killed by that signal; None: nobody saw it."""
     started: str
     ended: str
     wall_s: float
@@ -172,7 +173,9 @@ class Attempt:
         value = read_json(self.surroundings_path)
         return None if value is None else Surroundings.model_validate(value)
 
-    def record_exit(self, state: JobState, code: int, started: str, wall_s: float, max_rss_bytes: int | None) -> None:
+    def record_exit(
+        self, state: JobState, code: int | None, started: str, wall_s: float, max_rss_bytes: int | None
+    ) -> None:
         """Write ``exit.json``; whoever does so must know that the job is over."""
         ended = Exit(
             state=state, code=code, started=started, ended=utc_now(), wall_s=wall_s, max_rss_bytes=max_rss_bytes
@@ -183,14 +186,14 @@ class Attempt:
         """Nothing was started, and why; it would not be started the next time either."""
         failure = Failure(for_user=True, type="SubmitError", message=message)
         write_json(self.error_path, failure.model_dump(mode="json"))
-        self.record_exit(JobState.FAILED, -1, utc_now(), 0.0, None)
+        self.record_exit(JobState.FAILED, None, utc_now(), 0.0, None)
 
     def begin_again(self) -> None:
         """Make room for another start of the same job: the last one's end is put aside, its output dropped."""
         running = self.running()
         assert running is not None
         if self.exit() is None:
-            self.record_exit(JobState.LOST, -1, running.started, self.lived_s(), None)
+            self.record_exit(JobState.LOST, None, running.started, self.lived_s(), None)
         shutil.rmtree(self.output)
         self.output.mkdir()
         os.rename(self.exit_path, self.path / f"exit.{running.restarts}.json")

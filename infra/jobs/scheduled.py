@@ -78,7 +78,8 @@ def _unsure(attempt: Attempt) -> JobState:
 def _is_final(ended: Exit) -> bool:
     """Whether nothing that the scheduler may say matters: it says why something was killed, and may start again what
     may go on."""
-    return not ended.state.may_resume and (ended.state is not JobState.FAILED or ended.code > 0)
+    failed_by_itself = ended.code is not None and ended.code > 0
+    return not ended.state.may_resume and (ended.state is not JobState.FAILED or failed_by_itself)
 
 
 def _agreed(said: JobState, word: JobState | None) -> JobState:

@@ -95,7 +95,7 @@ class JobStatus(_Value):
 
     state: JobState
     code: int | None = None
-    """Exit code once over; negative: killed by that signal."""
+    """Exit code once over; negative: killed by that signal; None: not over, or nobody saw it."""
 
 
 class JobUsage(_Value):

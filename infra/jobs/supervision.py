@@ -42,7 +42,7 @@ def look_at(attempt: Attempt, backend: Backend) -> JobState | None:
     ref = backend.find(attempt, attempt.intent().token)
     if ref is None:
         if attempt.cancel_path.exists():
-            attempt.record_exit(JobState.CANCELLED, -1, utc_now(), 0.0, None)
+            attempt.record_exit(JobState.CANCELLED, None, utc_now(), 0.0, None)
         return None
     status = backend.poll([ref])[ref]
     if status.state.is_over:
@@ -60,7 +60,7 @@ async def _submitted(attempt: Attempt, backend: Backend) -> JobRef | None:
         try:
             found = await unbroken(backend.find, attempt, intent.token)
             if found is None and attempt.cancel_path.exists():
-                attempt.record_exit(JobState.CANCELLED, -1, utc_now(), 0.0, None)
+                attempt.record_exit(JobState.CANCELLED, None, utc_now(), 0.0, None)
                 return None
             return found or await unbroken(backend.submit, intent.job, attempt, intent.token)
         except SubmitError as error:
@@ -84,8 +84,7 @@ def _write_down(attempt: Attempt, status: JobStatus) -> None:
         attempt.record_exit(state, ended.code, ended.started, ended.wall_s, ended.max_rss_bytes)
         return
     running = attempt.running()
-    code = -1 if status.code is None else status.code
-    attempt.record_exit(state, code, running.started if running else utc_now(), attempt.lived_s(), None)
+    attempt.record_exit(state, status.code, running.started if running else utc_now(), attempt.lived_s(), None)
 
 
 def _known(ended: Exit | None) -> Exit:

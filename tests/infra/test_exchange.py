@@ -4,11 +4,12 @@ import json
 import multiprocessing
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from infra.exchange import _create, _open, pull, push, versions
+from infra.exchange import _create, _open, current, point, pull, push, versions
 
 KEYS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -145,3 +146,49 @@ def test_of_eight_writers_of_one_version_one_wins(tmp_path: Path) -> None:
     (winner,) = (digest for digest in digests if len(digest) == 64)
     assert sum("already with other content" in said for said in digests) == 7
     assert pull(target, "tiny", "0.1.0", tmp_path / "back").digest == winner
+
+
+def test_a_name_stands_for_the_version_that_was_said_last(target: str, tmp_path: Path) -> None:
+    assert current(target, "tiny") is None
+    with pytest.raises(ValueError, match=r"has no tiny 0\.1\.0; push it first"):
+        point(target, "tiny", "0.1.0")
+    for version in ("0.1.0", "0.2.0"):
+        push(_files(tmp_path / version, one=version), target, "tiny", version)
+        point(target, "tiny", version)
+    assert point(target, "tiny", "0.2.0").number == 2
+    assert point(target, "tiny", "0.1.0").number == 3
+    found = current(target, "tiny")
+    assert found is not None
+    assert (found.version, found.number) == ("0.1.0", 3)
+    assert versions(target, "tiny") == ["0.1.0", "0.2.0"]
+    filesystem, root = _open(target)
+    filesystem.pipe_file(f"{root}/tiny/current/00000004.json", b"{")
+    with pytest.raises(ValueError, match=r"00000004\.json does not say which version is current"):
+        current(target, "tiny")
+
+
+def _push_and_point(target: str, folder: Path, writer: int, rounds: int) -> list[int]:
+    """Versions of one's own, each made current: the numbers that this writer was given."""
+    numbers = []
+    for number in range(rounds):
+        version = f"{writer}.{number}.0"
+        push(_files(folder / version, one=version), target, "tiny", version)
+        numbers.append(point(target, "tiny", version).number)
+    return numbers
+
+
+def test_two_pushers_at_once_lose_nothing(target: str, tmp_path: Path) -> None:
+    writers, rounds = 2, 6
+    with ThreadPoolExecutor(writers) as pool:
+        given = list(pool.map(lambda writer: _push_and_point(target, tmp_path, writer, rounds), range(writers)))
+    assert sorted(number for numbers in given for number in numbers) == list(range(1, writers * rounds + 1))
+    assert all(numbers == sorted(numbers) for numbers in given)
+    expected = sorted(f"{writer}.{number}.0" for writer in range(writers) for number in range(rounds))
+    assert versions(target, "tiny") == expected
+    for version in expected:
+        pull(target, "tiny", version, tmp_path / f"back {version}")
+        assert (tmp_path / f"back {version}" / "inner" / "one").read_text() == version
+    last = current(target, "tiny")
+    assert last is not None
+    assert last.number == writers * rounds
+    assert last.version.split(".")[1] == str(rounds - 1)

@@ -102,6 +102,34 @@ def test_a_stage_runs_once_and_is_then_reused(store: Store, backend: LocalBacken
     assert make_plan([MULTIPLY, NEGATE], CONFIG, store).work == ()
 
 
+def test_a_comment_anywhere_changes_nothing_and_a_raised_version_does(
+    store: Store, backend: LocalBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text of the code is no part of a key; what a person says of its meaning is."""
+    own, other = tmp_path / "own_stage.py", tmp_path / "own_neighbour.py"
+    own.write_text(
+        "from own_neighbour import SIX\n\n"
+        "def write(*, workspace, output) -> None:\n"
+        "    (output / 'product.txt').write_text(str(SIX))\n"
+    )
+    other.write_text("SIX = 6\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]]))
+    stage = Stage(name="write", version=1, entry="own_stage:write")
+    after = replace(NEGATE, inputs={"number": "write"})
+
+    def both(stage: Stage) -> list[Action]:
+        first = _run(stage, store, backend)
+        return [first.action, _run(after, store, backend, inputs={"number": first.object}).action]
+
+    assert both(stage) == [Action.RUN, Action.RUN]
+    for path in (own, other):
+        path.write_text("# said differently\n" + path.read_text())
+    assert both(stage) == [Action.REUSE, Action.REUSE]
+    assert both(replace(stage, version=2)) == [Action.RUN, Action.REUSE], "the same result changes nothing below"
+    other.write_text("SIX = 7\n")
+    assert both(replace(stage, version=3)) == [Action.RUN, Action.RUN]
+
+
 def test_a_listener_in_trouble_does_not_end_the_stage(
     store: Store, backend: LocalBackend, caplog: pytest.LogCaptureFixture
 ) -> None:

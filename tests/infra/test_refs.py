@@ -42,10 +42,10 @@ def test_a_move_cut_in_two_is_completed_and_a_torn_line_dropped(tmp_path: Path) 
     assert [move.generation for move in refs.log()] == [1, 2, 3]
 
 
-def _move_ten_times(path: Path, worker: int) -> int:
+def _move_often(path: Path, worker: int, times: int) -> int:
     refs = Refs(path)
     moved = conflicts = 0
-    while moved < 10:
+    while moved < times:
         current = refs.read("candidate", "tiny")
         try:
             refs.move(
@@ -61,11 +61,16 @@ def _move_ten_times(path: Path, worker: int) -> int:
     return conflicts
 
 
-def test_eight_processes_move_one_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [10, pytest.param(100, marks=pytest.mark.slow)])
+def test_eight_processes_move_one_name(tmp_path: Path, times: int) -> None:
+    """No move is lost and no number is given twice, however many there are at once."""
     with multiprocessing.get_context("fork").Pool(8) as pool:
-        pool.starmap(_move_ten_times, [(tmp_path, worker) for worker in range(8)])
+        conflicts = pool.starmap(_move_often, [(tmp_path, worker, times) for worker in range(8)])
+    assert sum(conflicts) > 0, "they never met"
     refs = Refs(tmp_path)
     log = refs.log("candidate", "tiny")
-    assert [move.generation for move in log] == list(range(1, 81))
-    assert len({move.digest for move in log}) == 80
+    assert [move.generation for move in log] == list(range(1, 8 * times + 1))
+    assert {move.digest for move in log} == {
+        _digest(worker * 1000 + number + 1) for worker in range(8) for number in range(times)
+    }
     assert refs.read("candidate", "tiny") == log[-1]
