@@ -47,7 +47,7 @@ def plan_ablations(config: ExperimentConfig, store: Store) -> Iterator[str]:
         names = ", ".join(row.stage for row in plan.work)
         said = "as a row above" if same in planned else f"{summary_line(plan)}{f' ({names})' if names else ''}"
         planned.add(same)
-        yield f"{_title(variant)}: {said}"
+        yield f"{title(variant)}: {said}"
 
 
 async def run_ablations(config: ExperimentConfig) -> tuple[Store, ObjectRef]:
@@ -64,7 +64,7 @@ async def run_ablations(config: ExperimentConfig) -> tuple[Store, ObjectRef]:
     for place, (variant, own) in enumerate(rows, start=1):
         same = _identity(variant, own)
         if same not in done:
-            print(f"{_title(variant)} ({place} of {len(rows)})", file=sys.stderr)
+            print(f"{title(variant)} ({place} of {len(rows)})", file=sys.stderr)
             done[same] = await _scored(variant, own, store)
         outcome = done[same]
         if isinstance(outcome, str):
@@ -87,7 +87,7 @@ async def _scored(variant: Variant, config: ExperimentConfig, store: Store) -> O
     except StageCancelled:
         raise
     except StageError as error:
-        print(f"{_title(variant)}: {error}", file=sys.stderr)
+        print(f"{title(variant)}: {error}", file=sys.stderr)
         return str(error).splitlines()[0]
     return found[SCORE].object
 
@@ -112,5 +112,6 @@ def _identity(variant: Variant, config: ExperimentConfig) -> str:
     return f"{variant.method} {config_digest(config)}"
 
 
-def _title(variant: Variant) -> str:
+def title(variant: Variant) -> str:
+    """The row's name, for people."""
     return f"{variant.table.replace('_', ' ').capitalize()}, {variant.label}"
