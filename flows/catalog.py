@@ -23,6 +23,8 @@ class FlowEntry:
     plan: str = ""
     """``module:function`` of configuration, store and the flow's own parameters that tells, line by line, what a flow
     without targets would do."""
+    price: str = ""
+    """``module:function`` of configuration, store, GPU and utilisation that prices such a flow."""
 
 
 FLOWS: dict[str, FlowEntry] = {
@@ -64,6 +66,7 @@ FLOWS: dict[str, FlowEntry] = {
             (),
             "the paper's Tables 3 and 4, a row at a time",
             plan="tasks.ablations:plan_ablations",
+            price="tasks.ablation_prices:price_ablations",
         ),
         FlowEntry(
             "study-prepare",

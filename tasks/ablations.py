@@ -52,7 +52,7 @@ def plan_ablations(config: ExperimentConfig, store: Store) -> Iterator[str]:
         names = ", ".join(row.stage for row in plan.work)
         said = "as a row above" if same in planned else f"{summary_line(plan)}{f' ({names})' if names else ''}"
         planned.add(same)
-        yield f"{_title(variant)}: {said}"
+        yield f"{title(variant)}: {said}"
 
 
 async def run_ablations(config: ExperimentConfig) -> tuple[Store, ObjectRef]:
@@ -98,8 +98,8 @@ def ablation_graph(rows: Sequence[tuple[Variant, ExperimentConfig]]) -> tuple[di
             sources = {argument: own[source] for argument, source in stage.inputs.items()}
             own[stage.name] = name = stage_key(stage, values, sources)
             if name not in nodes:
-                title = f"{stage.name} ({_title(variant)})"
-                nodes[name] = Node(title, replace(stage, inputs=sources, may_fail=True), values)
+                shown = f"{stage.name} ({title(variant)})"
+                nodes[name] = Node(shown, replace(stage, inputs=sources, may_fail=True), values)
         scored[variant.key] = own[SCORE]
     forms = Counter(node.stage.name for node in nodes.values())
     alone = {name: replace(node, title=node.stage.name) for name, node in nodes.items() if forms[node.stage.name] == 1}
@@ -126,5 +126,6 @@ def _identity(variant: Variant, config: ExperimentConfig) -> str:
     return f"{variant.method} {config_digest(config)}"
 
 
-def _title(variant: Variant) -> str:
+def title(variant: Variant) -> str:
+    """The row's name, for people."""
     return f"{variant.table.replace('_', ' ').capitalize()}, {variant.label}"

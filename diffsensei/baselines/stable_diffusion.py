@@ -1,7 +1,8 @@
 """What the methods on Stable Diffusion 1.5 share: its UNet, and captions as its text encoder gives them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
@@ -37,14 +38,18 @@ def load_sd_unet(reference: str, text_dim: int) -> UNet2DConditionModel:
     return unet
 
 
-def _without_second_encoder(unet: UNet2DConditionModel, text_dim: int) -> UNet2DConditionModel:
-    config = dict(unet.config) | {
+def plain_config(sdxl: Mapping[str, Any], text_dim: int) -> dict[str, Any]:
+    """The configuration of an SDXL UNet without its second text encoder: one of Stable Diffusion 1.5's kind."""
+    return dict(sdxl) | {
         "addition_embed_type": None,
         "addition_time_embed_dim": None,
         "projection_class_embeddings_input_dim": None,
         "cross_attention_dim": text_dim,
     }
-    plain = UNet2DConditionModel.from_config(config)
+
+
+def _without_second_encoder(unet: UNet2DConditionModel, text_dim: int) -> UNet2DConditionModel:
+    plain = UNet2DConditionModel.from_config(plain_config(unet.config, text_dim))
     state = {name: tensor for name, tensor in unet.state_dict().items() if not name.startswith(_SDXL_ONLY)}
     for name, tensor in plain.state_dict().items():
         if ".attn2.to_k." in name or ".attn2.to_v." in name:

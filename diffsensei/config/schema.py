@@ -485,3 +485,8 @@ class RuntimeConfig(Config):
     prompt_row_tokens: PositiveInt | None = None
     """Tokens in a row of the language model's training batch, which several prompts then share: the same result to
     rounding. None gives each prompt a row, padded to the longest."""
+    compile_drawing: Literal["none", "blocks"] = "none"
+    """The same when DiffSensei's own methods and MS-Diffusion draw: for benchmarks with few sizes of panels."""
+    cuda_graphs: bool = False
+    """Those methods record a denoising step on the GPU once a batch and repeat it: the same result to the bit, and no
+    wait for Python between kernels, which small panels are made of."""

@@ -19,15 +19,29 @@ class PassCost:
 
     forward: float
     """Operations."""
-    backward: float
+    backward: float = 0.0
     """Operations; 0 where nothing is trained through it."""
-    kept_bytes: int
+    kept_bytes: int = 0
     """Activations that the backward pass reads, without recomputation; weights are not among them."""
 
     @property
     def total(self) -> float:
         """Operations of both."""
         return self.forward + self.backward
+
+    def __add__(self, other: "PassCost") -> "PassCost":
+        """One after the other."""
+        return PassCost(
+            self.forward + other.forward, self.backward + other.backward, self.kept_bytes + other.kept_bytes
+        )
+
+    def recomputed(self) -> "PassCost":
+        """With activations that are computed again in the backward pass; what is kept for that is not counted."""
+        return PassCost(self.forward, self.backward + self.forward)
+
+    def times(self, count: float) -> "PassCost":
+        """``count`` of them, on average: what is kept as well."""
+        return PassCost(count * self.forward, count * self.backward, round(count * self.kept_bytes))
 
 
 def count_pass(network: nn.Module, run: Callable[[], Tensor], *, backward: bool) -> PassCost:
@@ -49,12 +63,17 @@ def count_pass(network: nn.Module, run: Callable[[], Tensor], *, backward: bool)
         if not backward:
             with torch.no_grad():
                 run()
-            return PassCost(counter.get_total_flops(), 0.0, 0)
+            return PassCost(counter.get_total_flops())
         with torch.autograd.graph.saved_tensors_hooks(keep, give):
             result = run()
         forward = counter.get_total_flops()
         result.sum().backward()
     return PassCost(forward, counter.get_total_flops() - forward, sum(size for _, size in kept.values()))
+
+
+def count_forward(network: nn.Module, run: Callable[[], Tensor]) -> float:
+    """Operations of ``run`` without gradients."""
+    return count_pass(network, run, backward=False).forward
 
 
 def count_weights(network: nn.Module) -> tuple[int, int]:

@@ -1,120 +1,99 @@
 """What each stage of DiffSensei costs: operations in all, and memory on each GPU.
 
-Counted are UNet, autoencoder, language model and image encoders, which make up more than nine tenths. Where a stage
-runs for so many steps, its data does not matter but for the shares of its size tiers; where it goes once over the data,
-the number of panels does.
+Counted are UNet, autoencoder, language model, text and image encoders, which make up more than nine tenths.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-
-from diffsensei.config import ExperimentConfig
-from diffsensei.config.schema import GeneratorStageConfig, TrainStageConfig
-from diffsensei.costs.data_size import DataSize
-from diffsensei.costs.passes import Passes
-
-CROPS_PER_PANEL = 1.5
-"""Assumed characters of a panel."""
-STATE_BYTES, CAST_BYTES, AVERAGE_BYTES = 16, 2, 4
-"""A trained parameter: float32 weight, gradient and AdamW's two moments; its copy in bfloat16 while a step runs; its
-moving average."""
-FROZEN_BYTES = 2
-"""A frozen parameter, in bfloat16."""
+from diffsensei.config.schema import GeneratorStageConfig
+from diffsensei.costs.counting import PassCost
+from diffsensei.costs.workload import CROPS_PER_PANEL, FLOAT, HALF, Costs, StageCost, Weights, Workload
 
 
-@dataclass(frozen=True)
-class StageCost:
-    """One stage."""
+def _features(work: Workload) -> StageCost:
+    vae, cache = work.config.model.foundations.vae, work.config.data.cache
+    panels = work.data.training.count
+    total = panels * work.training_mean(lambda side: work.passes.vae_encode(vae, side))
+    if cache.text:
+        total += panels * work.passes.captions
+    if cache.characters:
+        total += 2 * CROPS_PER_PANEL * panels * work.passes.image_encoders  # each crop and its mirror image
+    return StageCost(total / 1e12, FLOAT * work.passes.vae_weights(vae))
 
-    name: str
-    teraflop: float
-    """10^12 operations, over all processes."""
-    memory_bytes: int
-    """On each process: weights, optimizer, and the activations of its largest batch without recomputation."""
 
-
-def stage_costs(config: ExperimentConfig, data: DataSize) -> Iterator[StageCost]:
-    """Every stage of the pipeline that networks work in, baselines and scoring excepted; seconds each to count."""
-    costs = _Costs(config, Passes(config), data)
-    training = config.training
-    yield costs.features()
-    text_to_image = GeneratorStageConfig(**training.pretrain.model_dump(), trained="full")
-    yield costs.training("pretrain", training.pretrain, text_to_image, conditioned=False)
-    stage1 = costs.training("stage1", training.stage1, training.stage1, conditioned=True)
-    yield costs.with_image_encoders(stage1, training.stage1, crops=1)
-    stage2 = costs.with_language_model(
-        costs.training("stage2", training.stage2, None, conditioned=True), training.stage2
+def _pretrain(work: Workload) -> StageCost:
+    stage = work.config.training.pretrain
+    whole = GeneratorStageConfig(**stage.model_dump(), trained="full")
+    weights = _trained_weights(work, whole, conditioned=False)
+    return work.trained(
+        stage, lambda side: _seen(work, 0) + work.of_unet(work.passes.unet(side, whole, False, True)), weights
     )
-    yield costs.with_image_encoders(stage2, training.stage2, crops=2)
-    for name, conditioned in (("sdxl_t2i", False), ("stage1", True), ("diffsensei", True)):
-        yield costs.generation(f"generate_{name}", conditioned=conditioned)
 
 
-class _Costs:
-    def __init__(self, config: ExperimentConfig, passes: Passes, data: DataSize) -> None:
-        self._config, self._passes, self._data = config, passes, data
-        self._tiers = config.data.buckets.tiers
+def _stage1(work: Workload) -> StageCost:
+    stage = work.config.training.stage1
+    weights = _trained_weights(work, stage, conditioned=True)
+    return work.trained(
+        stage, lambda side: _seen(work, 1) + work.of_unet(work.passes.unet(side, stage, True, True)), weights
+    )
 
-    def features(self) -> StageCost:
-        total = self._data.panels * self._mean(self._passes.vae_encode)
-        if self._config.data.cache.characters:
-            total += (
-                2 * CROPS_PER_PANEL * self._data.panels * self._passes.image_encoders
-            )  # each crop and its mirror image
-        return StageCost("features", total / 1e12, 4 * self._passes.vae_weights)
 
-    def training(
-        self, name: str, stage: TrainStageConfig, trained: GeneratorStageConfig | None, *, conditioned: bool
-    ) -> StageCost:
-        passes = [self._passes.unet(tier, trained, conditioned, True) for tier in self._tiers]
-        per_step = sum(
-            share * batch * cost.total
-            for share, batch, cost in zip(self._step_shares(stage), stage.global_batch_size, passes, strict=True)
-        )
-        kept = max(batch * cost.kept_bytes for batch, cost in zip(stage.micro_batch_size, passes, strict=True))
-        learnt, frozen = self._passes.unet_weights(trained, conditioned=conditioned)
-        state = STATE_BYTES + CAST_BYTES + (AVERAGE_BYTES if stage.ema_decay is not None else 0)
-        return StageCost(name, stage.steps * per_step / 1e12, learnt * state + frozen * FROZEN_BYTES + kept)
+def _stage2(work: Workload) -> StageCost:
+    """Each character is encoded twice, as its reference and as the panel shows it."""
+    stage, llm = work.config.training.stage2, work.passes.adapter_prompt
+    if work.config.runtime.gradient_checkpointing != "none":
+        llm = llm.recomputed()
+    frozen = HALF * (work.passes.llm_weights + sum(work.passes.unet_weights(None, conditioned=True)))
+    return work.trained(
+        stage,
+        lambda side: _seen(work, 2) + llm + work.of_unet(work.passes.unet(side, None, True, True)),
+        Weights(frozen_bytes=frozen),
+    )
 
-    def with_language_model(self, cost: StageCost, stage: TrainStageConfig) -> StageCost:
-        llm = self._passes.llm
-        recomputed = self._config.runtime.gradient_checkpointing != "none"
-        per_panel = llm.total + (llm.forward if recomputed else 0.0)
-        kept = 0 if recomputed else max(stage.micro_batch_size) * llm.kept_bytes
-        return replace(
-            cost,
-            teraflop=cost.teraflop + self._panels_seen(stage) * per_panel / 1e12,
-            memory_bytes=cost.memory_bytes + FROZEN_BYTES * self._passes.llm_weights + kept,
-        )
 
-    def with_image_encoders(self, cost: StageCost, stage: TrainStageConfig, crops: int) -> StageCost:
-        """``crops``: how often each character is encoded in a visit, unless its features are cached."""
-        if self._config.data.cache.characters:
-            return cost
-        more = crops * CROPS_PER_PANEL * self._panels_seen(stage) * self._passes.image_encoders
-        return replace(cost, teraflop=cost.teraflop + more / 1e12)
+def _trained_weights(work: Workload, stage: GeneratorStageConfig, *, conditioned: bool) -> Weights:
+    learnt, frozen = work.passes.unet_weights(stage, conditioned=conditioned)
+    return Weights(learnt, FLOAT * frozen)
 
-    def generation(self, name: str, *, conditioned: bool) -> StageCost:
-        """Once for each evaluation seed; guidance takes two passes a step."""
-        sampling = self._config.sampling
-        guided = 1 if sampling.guidance_scale <= 1 else 2
 
-        def panel(side: int) -> float:
-            step = self._passes.unet(side, None, conditioned, False).total
-            return sampling.steps * guided * step + self._passes.vae_decode(side)
+def _seen(work: Workload, crops: int) -> PassCost:
+    """The encoders' part of a panel, ``crops`` for each of its characters, unless it was computed before."""
+    cache = work.config.data.cache
+    operations = 0.0 if cache.text else work.passes.captions
+    if not cache.characters:
+        operations += crops * CROPS_PER_PANEL * work.passes.image_encoders
+    return PassCost(operations)
 
-        panels = len(self._config.evaluation.seeds) * self._data.held_out
-        weights = sum(self._passes.unet_weights(None, conditioned=conditioned))
-        return StageCost(name, panels * self._mean(panel) / 1e12, FROZEN_BYTES * weights + 4 * self._passes.vae_weights)
 
-    def _mean(self, cost: Callable[[int], float]) -> float:
-        return sum(share * cost(tier) for share, tier in zip(self._data.shares, self._tiers, strict=True))
+def _drawn(work: Workload, *, conditioned: bool, adapted: bool = False) -> StageCost:
+    return work.drawn(
+        lambda side, _: panel_operations(work, side, conditioned=conditioned, adapted=adapted),
+        drawing_weights(work, conditioned=conditioned, adapted=adapted),
+    )
 
-    def _step_shares(self, stage: TrainStageConfig) -> list[float]:
-        """Of steps, by tier: a step takes one in proportion to the batches that its panels make."""
-        batches = [share / size for share, size in zip(self._data.shares, stage.global_batch_size, strict=True)]
-        return [value / sum(batches) for value in batches]
 
-    def _panels_seen(self, stage: TrainStageConfig) -> float:
-        per_step = zip(self._step_shares(stage), stage.global_batch_size, strict=True)
-        return stage.steps * sum(share * size for share, size in per_step)
+def panel_operations(work: Workload, side: int, *, conditioned: bool, adapted: bool) -> float:
+    """To draw one panel with SDXL; ``conditioned`` by characters, whose tokens are ``adapted`` by the language
+    model."""
+    passes, sampling = work.passes, work.config.sampling
+    before = passes.captions
+    if conditioned:
+        before += CROPS_PER_PANEL * passes.image_encoders
+    if adapted and sampling.adapter_blend:
+        before += passes.adapter_prompt.forward
+    return before + work.denoised(sampling, side, passes.loop(side, conditioned, sampling.steps))
+
+
+def drawing_weights(work: Workload, *, conditioned: bool, adapted: bool) -> Weights:
+    """What such drawing holds beside the autoencoder."""
+    held = sum(work.passes.unet_weights(None, conditioned=conditioned))
+    return Weights(frozen_bytes=HALF * (held + (work.passes.llm_weights if adapted else 0)))
+
+
+COSTS: Costs = {
+    "features": _features,
+    "pretrain": _pretrain,
+    "stage1": _stage1,
+    "stage2": _stage2,
+    "generate_sdxl_t2i": lambda work: _drawn(work, conditioned=False),
+    "generate_stage1": lambda work: _drawn(work, conditioned=True),
+    "generate_diffsensei": lambda work: _drawn(work, conditioned=True, adapted=True),
+}

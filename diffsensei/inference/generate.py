@@ -13,6 +13,7 @@ from PIL import Image
 
 from diffsensei.config.schema import ModelConfig, SamplingConfig
 from diffsensei.inference.request import PanelRequest, pages_of, read_requests
+from diffsensei.inference.speed import Compilation, speed_up
 from diffsensei.methods.method import Method
 from diffsensei.methods.registry import build_method
 from diffsensei.methods.rollout import to_draw
@@ -27,6 +28,8 @@ def generate_panels(
     sampling: SamplingConfig,
     seeds: tuple[int, ...],
     num_threads: int,
+    compilation: Compilation,
+    cuda_graphs: bool,
     benchmark: Path,
     workspace: Path,
     output: Path,
@@ -34,10 +37,15 @@ def generate_panels(
     stage1: Path | None = None,
     stage2: Path | None = None,
 ) -> None:
-    """Stage: `draw_benchmark` with a method of the DiffSensei family. Raises ValueError for missing or unfit inputs."""
+    """Stage: `draw_benchmark` with a method of the DiffSensei family. Raises ValueError for missing or unfit inputs.
+
+    ``compilation`` and ``cuda_graphs`` are runtime.compile_drawing and runtime.cuda_graphs (`speed_up`).
+    """
     outputs = {name: path for name, path in (("pretrain", pretrain), ("stage1", stage1), ("stage2", stage2)) if path}
+    drawer = build_method(method, model.foundations, outputs, drawing_device())
+    speed_up(drawer, compilation, cuda_graphs=cuda_graphs)
     draw_benchmark(
-        build_method(method, model.foundations, outputs, drawing_device()),
+        drawer,
         sampling=sampling,
         seeds=seeds,
         num_threads=num_threads,

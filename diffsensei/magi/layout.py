@@ -57,13 +57,13 @@ def take_apart(config: dict[str, Any], state: dict[str, Tensor]) -> MagiLayout:
     for part in ("detections", "crop_embeddings"):
         if config.get(f"disable_{part}"):
             raise ValueError(f"expected a whole Magi, got one whose configuration says disable_{part}")
-    detection_config, is_timm = _detection_config(config["detection_model_config"])
+    of_detector, is_timm = detection_config(config["detection_model_config"])
     detection_state = below(DETECTION_PREFIX, state)
     if is_timm:
         detection_state = rename_timm_resnet(detection_state, _STORED_BACKBONE)
     taken = (DETECTION_PREFIX, CROPS_PREFIX, *IGNORED_PREFIXES)
     return MagiLayout(
-        detection=Part(detection_config, detection_state, _options(config["detection_image_preprocessing_config"])),
+        detection=Part(of_detector, detection_state, _options(config["detection_image_preprocessing_config"])),
         crops=crop_encoder(config, state),
         other_state={key: value for key, value in state.items() if not key.startswith(taken)},
     )
@@ -78,7 +78,7 @@ def crop_encoder(config: dict[str, Any], state: dict[str, Tensor], changes: dict
     )
 
 
-def _detection_config(stored: dict[str, Any]) -> tuple[ConditionalDetrConfig, bool]:
+def detection_config(stored: dict[str, Any]) -> tuple[ConditionalDetrConfig, bool]:
     """The detector's configuration, and whether its backbone is stored under timm's names."""
     options = {key: value for key, value in stored.items() if key not in _TIMM_OPTIONS}
     backbone = stored.get("backbone_config")

@@ -11,6 +11,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from PIL import Image
 
 from diffsensei.config.schema import SamplingConfig
+from diffsensei.diffusion.cuda_graph import recorded
 from diffsensei.diffusion.guidance import Predict, guided
 from diffsensei.methods.method import Panel
 from diffsensei.methods.painter import OnStepOfBatch, Painter
@@ -25,13 +26,16 @@ Branches = tuple[Conditions, Conditions]
 
 @dataclass(frozen=True, eq=False)
 class ImageGenerator:
-    """A trained UNet with its autoencoder, text encoders and noise schedule; ``on_step`` as in `Painter`."""
+    """A trained UNet with its autoencoder, text encoders and noise schedule; ``on_step`` as in `Painter`.
+
+    With ``cuda_graphs`` the steps of a batch are recorded and repeated (`diffusion.cuda_graph`)."""
 
     vae: AutoencoderKL
     text_encoders: Sequence[TextEncoder]
     unet: UNet2DConditionModel
     scheduler: SchedulerMixin
     on_step: OnStepOfBatch | None = None
+    cuda_graphs: bool = False
 
     @cached_property
     def painter(self) -> Painter:
@@ -54,7 +58,8 @@ class ImageGenerator:
         branches = [negative, positive] if is_guided else [positive]
         conditions = Conditions.concatenated(branches).to(unet.device, unet.dtype)
         predict = noise_predictor(unet, conditions, character_scale=sampling.character_scale)
-        return guided(predict, (sampling.guidance_scale,) if is_guided else ())
+        whole = guided(predict, (sampling.guidance_scale,) if is_guided else ())
+        return recorded(whole) if self.cuda_graphs else whole
 
     def text_conditions(self, panels: Sequence[Panel], negative_prompt: str) -> Branches:
         """Plain SDXL conditions: the captions, and the negative prompt at the same sizes."""

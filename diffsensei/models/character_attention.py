@@ -3,11 +3,17 @@
 They are installed on diffusers' `Attention` modules; the parameter names are those of released checkpoints.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor, nn
 
 from diffsensei.models.region import LevelRegion
+
+Projections = tuple[Tensor, ...]
+"""Keys and values of text, and of characters."""
 
 
 class SelfAttention(AttnProcessor2_0):
@@ -40,6 +46,8 @@ class CharacterCrossAttention(nn.Module):
         self.to_v_ip: nn.Linear = nn.Linear(width, inner, bias=False, device="meta")
         self.to_k_ip.weight = nn.Parameter(attn.to_k.weight.detach().clone())
         self.to_v_ip.weight = nn.Parameter(attn.to_v.weight.detach().clone())
+        self.kept: Projections | None = None
+        """Keys and values of the conditions at hand, while `keeping` lends them."""
 
     def __call__(
         self,
@@ -56,7 +64,8 @@ class CharacterCrossAttention(nn.Module):
         """
         assert encoder_hidden_states is not None
         query = _heads(attn.to_q(hidden_states), attn.heads)
-        text_key, text_value, *character = self._projected(attn, encoder_hidden_states, region)
+        of_characters = None if region is None else region.character_tokens
+        text_key, text_value, *character = self.kept or self.project(attn, encoder_hidden_states, of_characters)
         mixed = F.scaled_dot_product_attention(query, text_key, text_value, attn_mask=attention_mask)
         if region is not None:
             key, value = character
@@ -64,17 +73,37 @@ class CharacterCrossAttention(nn.Module):
         mixed = mixed.transpose(1, 2).flatten(2)
         return attn.to_out[1](attn.to_out[0](mixed))
 
-    def _projected(self, attn: Attention, text_tokens: Tensor, region: LevelRegion | None) -> tuple[Tensor, ...]:
-        kept = region.projections if region is not None else None
-        if kept is not None and id(self) in kept:
-            return kept[id(self)]
+    def project(self, attn: Attention, text_tokens: Tensor, character_tokens: Tensor | None) -> Projections:
+        """Keys and values (B, heads, tokens, inner / heads) of text and, where there are, of characters."""
         projected = [attn.to_k(text_tokens), attn.to_v(text_tokens)]
-        if region is not None:
-            projected += [self.to_k_ip(region.character_tokens), self.to_v_ip(region.character_tokens)]
-        result = tuple(_heads(tokens, attn.heads) for tokens in projected)
-        if kept is not None:
-            kept[id(self)] = result
-        return result
+        if character_tokens is not None:
+            projected += [self.to_k_ip(character_tokens), self.to_v_ip(character_tokens)]
+        return tuple(_heads(tokens, attn.heads) for tokens in projected)
+
+
+Kept = Mapping[CharacterCrossAttention, Projections]
+
+
+def project_all(unet: nn.Module, text_tokens: Tensor, character_tokens: Tensor) -> Kept:
+    """Keys and values of every character attention of ``unet``; they hold while conditions and weights stay."""
+    return {
+        layer.processor: layer.processor.project(layer, text_tokens, character_tokens)
+        for layer in unet.modules()
+        if isinstance(layer, Attention) and isinstance(layer.processor, CharacterCrossAttention)
+    }
+
+
+@contextmanager
+def keeping(kept: Kept) -> Iterator[None]:
+    """Inside, the layers read what is ``kept``. It lies with each layer and not in a table that all share, so that
+    the layers of a compiled network need no graph each."""
+    for processor, projections in kept.items():
+        processor.kept = projections
+    try:
+        yield
+    finally:
+        for processor in kept:
+            processor.kept = None
 
 
 def _heads(tokens: Tensor, heads: int) -> Tensor:

@@ -8,8 +8,6 @@ from torch import Tensor
 from diffsensei.models.box_masks import Size
 from diffsensei.models.conditions import Conditions, Layout
 
-Projections = dict[int, tuple[Tensor, ...]]
-
 
 class CharacterLayout(Protocol):
     """How boxes decide where characters go; see `character_layouts`. Holds no reference to the network."""
@@ -38,8 +36,6 @@ class LevelRegion:
     """(B, 1, height * width or 1, D + N*Q) bool: which tokens a position attends to; the same for all heads."""
     scale: float
     """Weight of the character attention beside the text attention."""
-    projections: Projections | None
-    """Keys and values kept between forwards, or None where they must be computed afresh."""
 
 
 @dataclass(eq=False)
@@ -51,7 +47,6 @@ class PlacedRegion:
     layout: Layout
     latents: Size
     scale: float
-    projections: Projections | None
     _levels: dict[Size, LevelRegion] = field(default_factory=dict)
 
     def at(self, height: int, width: int) -> LevelRegion | None:
@@ -64,7 +59,7 @@ class PlacedRegion:
             num_slots = per_slot.shape[-1]
             assert self.tokens.shape[1] % num_slots == 0, "background and character slots have equally many tokens"
             mask = per_slot.repeat_interleave(self.tokens.shape[1] // num_slots, dim=-1).unsqueeze(1)
-            level = LevelRegion(self.tokens, mask, self.scale, self.projections)
+            level = LevelRegion(self.tokens, mask, self.scale)
             self._levels[height, width] = level
         return level
 
@@ -75,8 +70,6 @@ class Region:
 
     conditions: Conditions
     scale: float = 1.0
-    projections: Projections | None = None
-    """A dict makes the layers keep keys and values: valid while conditions and weights stay, without gradients."""
     _placed: dict[Size, PlacedRegion] = field(default_factory=dict)
 
     def on(self, latents: Size, characters: CharacterLayout, unet: Any) -> PlacedRegion:
@@ -87,6 +80,6 @@ class Region:
             assert layout is not None, "a region has a layout"
             if tokens is not None:
                 tokens = characters.tokens(unet, tokens, layout)
-            placed = PlacedRegion(characters, tokens, layout, latents, self.scale, self.projections)
+            placed = PlacedRegion(characters, tokens, layout, latents, self.scale)
             self._placed[latents] = placed
         return placed

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from diffsensei.config.schema import UNetConfig
 from diffsensei.diffusion.guidance import Predict
-from diffsensei.models.character_attention import CharacterCrossAttention, SelfAttention
+from diffsensei.models.box_masks import Size
+from diffsensei.models.character_attention import CharacterCrossAttention, Kept, SelfAttention, keeping, project_all
 from diffsensei.models.character_layouts import character_layout
 from diffsensei.models.conditions import Conditions
 from diffsensei.models.dialog_layouts import DIALOG_LAYOUTS, DialogLayout
@@ -122,13 +123,27 @@ def noise_predictor(unet: nn.Module, conditions: Conditions, *, character_scale:
 
     Only for inference with fixed weights: the kept keys and values carry no gradient.
     """
-    region = Region(conditions, character_scale, projections={})
+    region = Region(conditions, character_scale)
+    kept: Kept | None = None
 
     def predict(latents: Tensor, timesteps: Tensor) -> Tensor:
+        nonlocal kept
         with torch.no_grad():
-            return _forward(unet, latents, timesteps, conditions, region)
+            if kept is None:
+                kept = _projected(unet, region, tuple(latents.shape[-2:]))
+            with keeping(kept):
+                return _forward(unet, latents, timesteps, conditions, region)
 
     return predict
+
+
+def _projected(unet: Any, region: Region, latents: Size) -> Kept:
+    """What the layers of ``unet`` make of the conditions, where these are of its kind."""
+    record = unet.config.get("manga_conditions")
+    if record is None or region.conditions.layout is None:
+        return {}
+    placed = region.on(latents, character_layout(record["characters"], record["mask"]), unet)
+    return {} if placed.tokens is None else project_all(unet, region.conditions.text_tokens, placed.tokens)
 
 
 def _forward(unet: nn.Module, latents: Tensor, timesteps: Tensor, conditions: Conditions, region: Region) -> Tensor:

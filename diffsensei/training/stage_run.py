@@ -17,9 +17,9 @@ from diffsensei.config.schema import BucketConfig, TrainStageConfig
 from diffsensei.data.panels.panel_set import PanelSet
 from diffsensei.data.panels.training_panels import TrainingPanels, read_training_panels
 from diffsensei.foundations.loading import load_clip_image_encoder, load_magi_image_encoder, load_text_encoder
+from diffsensei.models.compilation import compile_blocks
 from diffsensei.seeding import stream_seed
 from diffsensei.training.batch import BatchPlan
-from diffsensei.training.compilation import compile_blocks
 from diffsensei.training.feature_store import (
     CharacterFeatures,
     EncodedCharacters,

@@ -86,13 +86,16 @@ def plan(
     from tasks.terminal import print_table
 
     if entry.plan:
+        if gpu and not entry.price:
+            raise ValueError(f"{entry.name} has no price; leave --gpu out")
+        priced = _price_rows(config, entry, gpu, utilisation) if gpu else None
         for line in resolve_name(entry.plan)(config, open_store(), **parameters):
             typer.echo(line)
-        return
-    found = plan_targets(config, entry.targets, open_store())
-    priced = _priced(config, found, gpu, utilisation) if gpu else None
-    print_table(table_rows(found))
-    typer.echo(summary_line(found))
+    else:
+        found = plan_targets(config, entry.targets, open_store())
+        priced = _price(config, found, gpu, utilisation) if gpu else None
+        print_table(table_rows(found))
+        typer.echo(summary_line(found))
     if priced is not None:
         typer.echo()
         print_table(priced.rows)
@@ -100,11 +103,19 @@ def plan(
             typer.echo(note)
 
 
-def _priced(config: ExperimentConfig, plan: "Plan", gpu: str, utilisation: float) -> "Price":
+def _price(config: ExperimentConfig, plan: "Plan", gpu: str, utilisation: float) -> "Price":
     from diffsensei.costs.gpus import find_gpu
     from tasks.pricing import price
 
     return price(config, plan, find_gpu(gpu), utilisation)
+
+
+def _price_rows(config: ExperimentConfig, entry: FlowEntry, gpu: str, utilisation: float) -> "Price":
+    from diffsensei.costs.gpus import find_gpu
+    from tasks.publication import open_store
+
+    priced: Price = resolve_name(entry.price)(config, open_store(), find_gpu(gpu), utilisation)
+    return priced
 
 
 def show(

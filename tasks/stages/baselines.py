@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from diffsensei.config import ExperimentConfig
 from infra.stage import Json, Stage
-from tasks.stages.parts import TENSORS, compute, digest, foundations, identity, threads
+from tasks.stages.parts import TENSORS, compute, digest, drawing_pace, foundations, identity, threads
 
 GENERATE_BASELINES = {
     "generate_ar_ldm": "ar_ldm",
@@ -193,7 +193,7 @@ def _ms_diffusion(config: ExperimentConfig) -> list[Stage]:
             sdxl=True,
             dialogs=dialogs,
         )
-        stages += [trained, drawn]
+        stages += [trained, replace(drawn, pace=drawing_pace(config))]
     return stages
 
 

@@ -40,6 +40,12 @@ def threads(config: ExperimentConfig) -> dict[str, Json]:
     return {"num_threads": config.runtime.num_threads}
 
 
+def drawing_pace(config: ExperimentConfig) -> dict[str, Json]:
+    """The pace of drawing with SDXL."""
+    speed = {"compilation": config.runtime.compile_drawing, "cuda_graphs": config.runtime.cuda_graphs}
+    return threads(config) | speed
+
+
 def foundations(*names: str) -> dict[str, str]:
     """Argument -> dotted path of frozen parts that are handed over under their own names."""
     return {name: f"model.foundations.{name}" for name in names}

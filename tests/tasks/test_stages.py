@@ -412,6 +412,8 @@ def test_speed_is_no_part_of_a_result(finished: Store) -> None:
         "runtime.log_every_steps=99",
         "runtime.gradient_checkpointing=all",
         "runtime.compile=blocks",
+        "runtime.compile_drawing=blocks",
+        "runtime.cuda_graphs=true",
         "runtime.prompt_row_tokens=512",
     )
     assert {row.stage for row in plan.work} <= {"provenance", "report"}

@@ -14,9 +14,9 @@ from torch._dynamo.utils import counters
 from torch._inductor import config as inductor_config
 
 from diffsensei.config.schema import TrainStageConfig, UNetConfig
+from diffsensei.models.compilation import compile_blocks
 from diffsensei.models.unet import add_manga_conditions, build_unet, load_unet, save_unet
 from diffsensei.training.batch import PanelBatch
-from diffsensei.training.compilation import compile_blocks
 from diffsensei.training.image_generator import ImageGeneratorObjective
 from diffsensei.training.trainer import TrainableStage, train
 from tests.training.small_networks import QUERIES, WIDTH, some_batch, some_resampler

@@ -101,27 +101,36 @@ def read_grounded_captions(folder: Path) -> GroundedCaptions:
     return GroundedCaptions(vision, text, tokenizer)
 
 
+def random_sizes(config: BlipConfig, text_dim: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a ``random`` BLIP's vision tower and text encoder are configured with, but for its words."""
+    vision = {
+        "hidden_size": config.vision_dim,
+        "intermediate_size": 2 * config.vision_dim,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "image_size": config.image_side,
+        "patch_size": config.patch_side,
+    }
+    text = {
+        "hidden_size": text_dim,
+        "encoder_hidden_size": config.vision_dim,
+        "intermediate_size": 2 * text_dim,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": config.num_heads,
+        "max_position_embeddings": 512,
+        "is_decoder": True,  # builds the attention to images; the text itself still looks both ways
+    }
+    return vision, text
+
+
 def _random(config: BlipConfig, text_dim: int, tokenizer: PreTrainedTokenizerBase) -> GroundedCaptions:
-    vision = BlipVisionConfig(
-        hidden_size=config.vision_dim,
-        intermediate_size=2 * config.vision_dim,
-        num_hidden_layers=config.num_layers,
-        num_attention_heads=config.num_heads,
-        image_size=config.image_side,
-        patch_size=config.patch_side,
-        initializer_range=INIT_STD,
-    )
+    of_vision, of_text = random_sizes(config, text_dim)
+    vision = BlipVisionConfig(**of_vision, initializer_range=INIT_STD)
     text = BlipTextConfig(
+        **of_text,
         vocab_size=len(tokenizer) + 1,
-        hidden_size=text_dim,
-        encoder_hidden_size=config.vision_dim,
-        intermediate_size=2 * text_dim,
-        num_hidden_layers=config.num_layers,
-        num_attention_heads=config.num_heads,
-        max_position_embeddings=512,
         hidden_dropout_prob=BLIP_DROPOUT,
         initializer_range=INIT_STD,
         pad_token_id=tokenizer.pad_token_id,
-        is_decoder=True,  # builds the attention to images; the text itself still looks both ways
     )
     return GroundedCaptions(BlipVisionModel(vision), BlipTextModel(text, add_pooling_layer=False), tokenizer)

@@ -22,6 +22,7 @@ from diffsensei.config.schema import (
 )
 from diffsensei.foundations.loading import load_clip_image_encoder, load_text_encoder
 from diffsensei.inference.generate import draw_benchmark, drawing_device
+from diffsensei.inference.speed import speed_up
 from diffsensei.methods.assembly import inference_dtype, load_image_generator, place
 from diffsensei.models.character_features import blank_clip_tokens
 from diffsensei.models.unet import load_unet, save_unet
@@ -143,13 +144,18 @@ def generate_ms_diffusion(
     sampling: SamplingConfig,
     seeds: tuple[int, ...],
     num_threads: int,
+    compilation: Compilation,
+    cuda_graphs: bool,
     benchmark: Path,
     pretrain: Path,
     trained: Path,
     workspace: Path,
     output: Path,
 ) -> None:
-    """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_ms_diffusion`."""
+    """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_ms_diffusion`.
+
+    ``compilation`` and ``cuda_graphs`` are runtime.compile_drawing and runtime.cuda_graphs (`speed_up`).
+    """
     drawer = build_ms_diffusion(
         clip_image_encoder,
         phrase,
@@ -160,6 +166,7 @@ def generate_ms_diffusion(
         trained,
         drawing_device(),
     )
+    speed_up(drawer, compilation, cuda_graphs=cuda_graphs)
     draw_benchmark(
         drawer,
         sampling=sampling,

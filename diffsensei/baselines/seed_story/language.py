@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,18 @@ from diffsensei.models.identity_adapter import LORA_TARGETS
 from diffsensei.models.identity_prompt import IGNORED
 
 TRAINED_WHOLE = ("input_layernorm", "post_attention_layernorm", "embed_tokens", "lm_head")
+
+
+def with_lora(llm: Any, config: SeedStoryLanguageConfig) -> nn.Module:
+    """``llm`` with LoRA and trained norms, embedding and head around it; the rest of it is frozen."""
+    lora = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,  # type: ignore[arg-type]
+        lora_dropout=config.lora_dropout,
+        target_modules=list(LORA_TARGETS),
+        modules_to_save=list(TRAINED_WHOLE),
+    )
+    return get_peft_model(llm, lora)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +56,7 @@ class StoryLanguage(nn.Module):
 
     def train_with_lora(self, config: SeedStoryLanguageConfig) -> None:
         """Let LoRA, norms, embedding, head and both resamplers be trained; the rest of the Llama is frozen."""
-        lora = LoraConfig(
-            r=config.lora_rank,
-            lora_alpha=config.lora_alpha,  # type: ignore[arg-type]
-            lora_dropout=config.lora_dropout,
-            target_modules=list(LORA_TARGETS),
-            modules_to_save=list(TRAINED_WHOLE),
-        )
-        self.llm = get_peft_model(self.llm, lora)
+        self.llm = with_lora(self.llm, config)
         self.resamplers.requires_grad_(True)
 
     def merged_llm(self) -> LlamaForCausalLM:

@@ -42,8 +42,10 @@ def parts(setting: Setting, limit: float) -> list[Callable[[], Iterator[str]]]:
     return [
         lambda: training(setting, limit, compiled=False),
         lambda: drawing(setting, limit),
+        *([lambda: drawing(setting, limit, graphs=True)] if setting.device.type == "cuda" else []),
         lambda: stage2(setting, limit),
         lambda: training(setting, limit, compiled=True),
+        *([lambda: drawing(setting, limit, compiled=True, graphs=True)] if setting.device.type == "cuda" else []),
     ]
 
 

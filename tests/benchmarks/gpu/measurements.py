@@ -9,9 +9,9 @@ from torch import nn
 from diffsensei.foundations.loading import NOISE_SCHEDULE
 from diffsensei.inference.request import PanelRequest
 from diffsensei.methods.image_generator import ImageGenerator
+from diffsensei.models.compilation import compile_blocks
 from diffsensei.models.identity_adapter import IdentityAdapter
 from diffsensei.training.batch import PanelBatch
-from diffsensei.training.compilation import compile_blocks
 from diffsensei.training.identity_adapter import IdentityAdapterObjective
 from diffsensei.training.image_generator import ImageGeneratorObjective
 from diffsensei.training.optimizer import build_optimizer
@@ -100,10 +100,15 @@ def stage2(setting: Setting, limit: float) -> Iterator[str]:
         )
 
 
-def drawing(setting: Setting, limit: float) -> Iterator[str]:
-    """30 guided steps in bfloat16 and the autoencoder in float32, from conditions to pictures."""
+def drawing(setting: Setting, limit: float, *, compiled: bool = False, graphs: bool = False) -> Iterator[str]:
+    """30 guided steps in bfloat16 and the autoencoder in float32, from conditions to pictures; with ``compiled``
+    blocks, and steps recorded as CUDA ``graphs``."""
     unet = random_unet(setting, torch.bfloat16).eval().requires_grad_(False)
-    generator = ImageGenerator(random_vae(setting), (), unet, EulerDiscreteScheduler(**NOISE_SCHEDULE))
+    if compiled:
+        compile_blocks(unet)
+    scheduler = EulerDiscreteScheduler(**NOISE_SCHEDULE)
+    generator = ImageGenerator(random_vae(setting), (), unet, scheduler, cuda_graphs=graphs)
+    how = ", ".join(["compiled blocks"] * compiled + ["recorded steps"] * graphs) or "eager"
     sampling = setting.config.sampling.replaced(batch_size=max(setting.drawn.values()))
     for side, most in setting.drawn.items():
         for count in dict.fromkeys((1, most)):
@@ -118,10 +123,10 @@ def drawing(setting: Setting, limit: float) -> Iterator[str]:
                 return generator.painter.decode(generator.painter.sample(panels, predict, sampling))
 
             seconds = setting.seconds(draw, warm=1, repeats=3)
-            flop = 2 * sampling.steps * setting.passes.unet(side, None, True, False).total
-            flop += setting.passes.vae_decode(side)
+            flop = 2 * setting.passes.loop(side, True, sampling.steps)
+            flop += setting.passes.vae_decode(setting.config.model.foundations.vae, side)
             yield (
-                f"drawing, {side} px, {count} together, {sampling.steps} steps: {count / seconds:.2f} panels/s, "
+                f"drawing, {side} px, {count} together, {sampling.steps} steps, {how}: {count / seconds:.2f} panels/s, "
                 f"{_rates(setting, count * flop / seconds / 1e12, limit)}, {setting.peak_gib():.1f} GiB"
             )
 

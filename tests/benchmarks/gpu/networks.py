@@ -9,7 +9,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from diffsensei.costs.networks import DIALOG_SLOTS, TEXT_TOKENS, sizes
+from diffsensei.costs.networks import DIALOG_SLOTS, TEXT_TOKENS, sizes, text_width, vision_sizes
+from diffsensei.costs.networks import vae_factor as factor_of
 from diffsensei.models.conditions import Conditions, Layout
 from diffsensei.models.resampler import Resampler
 from diffsensei.models.unet import add_manga_conditions, build_unet
@@ -23,13 +24,13 @@ CAPTION = "a girl laughs in the rain under a torn umbrella while her friend runs
 def random_unet(setting: Setting, dtype: torch.dtype = torch.float32) -> UNet2DConditionModel:
     """With manga conditions, in channels_last as training has it."""
     config = setting.config
-    first, second = sizes(config, "text_encoder"), sizes(config, "text_encoder_2")
+    names = config.model.foundations
     with torch.device(setting.device):
         unet = build_unet(
             config.model.unet,
-            in_channels=sizes(config, "vae")["latent_channels"],
-            cross_attention_dim=first["hidden_size"] + second["hidden_size"],
-            pooled_dim=second["projection_dim"],
+            in_channels=sizes(names.vae)["latent_channels"],
+            cross_attention_dim=text_width(config),
+            pooled_dim=sizes(names.text_encoder_2)["projection_dim"],
         )
         add_manga_conditions(
             unet, config.model.resampler.num_queries, max_characters=config.data.conditioning.max_characters
@@ -40,7 +41,8 @@ def random_unet(setting: Setting, dtype: torch.dtype = torch.float32) -> UNet2DC
 
 
 def random_resampler(setting: Setting, unet: UNet2DConditionModel) -> Resampler:
-    clip, magi = (sizes(setting.config, part) for part in ("clip_image_encoder", "magi_image_encoder"))
+    names = setting.config.model.foundations
+    clip, magi = vision_sizes(names.clip_image_encoder), vision_sizes(names.magi_image_encoder)
     with torch.device(setting.device):
         return Resampler(
             **setting.config.model.resampler.model_dump(),
@@ -52,13 +54,13 @@ def random_resampler(setting: Setting, unet: UNet2DConditionModel) -> Resampler:
 
 def random_vae(setting: Setting) -> AutoencoderKL:
     with torch.device(setting.device):
-        vae: AutoencoderKL = AutoencoderKL.from_config(dict(sizes(setting.config, "vae")))
+        vae: AutoencoderKL = AutoencoderKL.from_config(dict(sizes(setting.config.model.foundations.vae)))
     return vae.eval().requires_grad_(False)
 
 
 def random_llm(setting: Setting, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """In bfloat16, as stage 2 holds it; its vocabulary has at least the tokenizer's words."""
-    shape = dict(sizes(setting.config, "llm"))
+    shape = dict(sizes(setting.config.model.foundations.llm))
     shape["vocab_size"] = max(shape["vocab_size"], len(tokenizer))
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)  # 13 billion weights in float32 first would not fit beside the rest
@@ -82,7 +84,7 @@ def slot_tokenizer(slots: int) -> PreTrainedTokenizerFast:
 
 def random_conditions(setting: Setting, count: int, unet: UNet2DConditionModel, dtype: torch.dtype) -> Conditions:
     """Of ``count`` panels with two characters and one dialog each."""
-    second = sizes(setting.config, "text_encoder_2")
+    second = sizes(setting.config.model.foundations.text_encoder_2)
     characters, queries = setting.config.data.conditioning.max_characters, setting.config.model.resampler.num_queries
     layout = Layout.empty(count, characters, DIALOG_SLOTS, device=setting.device)
     layout.character_boxes[:, :2] = torch.tensor([[0.05, 0.3, 0.5, 1.0], [0.45, 0.2, 0.95, 1.0]]).to(setting.device)
@@ -117,11 +119,12 @@ def random_batch(setting: Setting, side: int, count: int, unet: UNet2DConditionM
 
 def vae_factor(setting: Setting) -> int:
     """Pixels to a latent, per side."""
-    return 2 ** (len(sizes(setting.config, "vae")["block_out_channels"]) - 1)
+    return factor_of(setting.config.model.foundations.vae)
 
 
 def _images(setting: Setting, count: int) -> CharacterImages:
-    clip, magi = (sizes(setting.config, part) for part in ("clip_image_encoder", "magi_image_encoder"))
+    names = setting.config.model.foundations
+    clip, magi = vision_sizes(names.clip_image_encoder), vision_sizes(names.magi_image_encoder)
     tokens = (clip["image_size"] // clip["patch_size"]) ** 2 + 1
     slots = setting.config.data.conditioning.max_characters
     shape = (count, slots)

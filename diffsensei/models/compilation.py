@@ -34,5 +34,6 @@ def _require_compiler() -> None:
         get_cpp_compiler()
     except InvalidCxxCompiler as error:
         raise ValueError(
-            "runtime.compile blocks: expected a C++ compiler, found none; install g++ or set runtime.compile=none"
+            "compiled blocks: expected a C++ compiler, found none; install g++, or set runtime.compile and "
+            "runtime.compile_drawing to none"
         ) from error
