@@ -28,6 +28,7 @@ from diffsensei.models.unet import load_unet, save_unet
 from diffsensei.models.weights import load_saved
 from diffsensei.training.batch import ConditionedBatches
 from diffsensei.training.feature_store import CharacterFeatures
+from diffsensei.training.sharding import Parallelism
 from diffsensei.training.stage_run import Checkpointing, Compilation, Precision, StageRun, is_own
 from diffsensei.training.trained_parameters import merge_lora, select_trained
 
@@ -49,6 +50,7 @@ def train_ms_diffusion(
     conditioning: ConditioningConfig,
     seed: int,
     num_processes: int,
+    parallelism: Parallelism,
     mixed_precision: Precision,
     num_threads: int,
     buckets: BucketConfig,
@@ -75,6 +77,7 @@ def train_ms_diffusion(
         stage,
         seed=seed,
         num_processes=num_processes,
+        parallelism=parallelism,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
         buckets=buckets,
@@ -124,8 +127,8 @@ def train_ms_diffusion(
     )
     objective = MsDiffusionObjective(network, resampler, constants, drops, run.moments.scaling_factor)
     run.fit(objective, batches, log_every_steps)
-    merge_lora(network)
     if run.is_main:
+        merge_lora(network)
         if whole:
             save_unet(network, output / UNET)
         else:
