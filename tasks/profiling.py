@@ -33,14 +33,18 @@ def profile_stage(config: ExperimentConfig, name: str, steps: int, trace: Path) 
 
     if name not in PROFILED:
         raise ValueError(f"expected a training stage to profile, got {name!r}; known: {', '.join(PROFILED)}")
-    stage = next(stage for stage in pipeline_stages(config) if stage.name == name)
-    inputs = _inputs(stage, plan_targets(config, (name,), open_store()))
-    short = override(config, (f"training.{name}.steps={steps}", "training.num_processes=1"))
+    inputs = _inputs(_stage(config, name), plan_targets(config, (name,), open_store()))
+    alone = ("runtime.parallelism=replicate", "training.num_processes=1")
+    short = override(config, (f"training.{name}.steps={steps}", *alone))
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])
     with TemporaryDirectory(prefix="diffsensei-profile-") as folder, profile(activities=activities) as profiler:
-        _call(stage, short, inputs, Path(folder))
+        _call(_stage(short, name), short, inputs, Path(folder))
     profiler.export_chrome_trace(str(trace))
     yield from _rows(profiler.key_averages(), on_gpu=len(activities) > 1)
+
+
+def _stage(config: ExperimentConfig, name: str) -> Stage:
+    return next(stage for stage in pipeline_stages(config) if stage.name == name)
 
 
 def _inputs(stage: Stage, plan: Plan) -> dict[str, Path]:

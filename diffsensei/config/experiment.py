@@ -73,6 +73,15 @@ class ExperimentConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _parts_have_holders(self) -> "ExperimentConfig":
+        if self.runtime.parallelism == "shard" and self.training.num_processes == 1:
+            raise ValueError(
+                "runtime.parallelism shard: expected training.num_processes of 2 or more to share the weights, got 1; "
+                "set runtime.parallelism=replicate"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _slots_form_a_square(self) -> "ExperimentConfig":
         characters, queries = self.data.conditioning.max_characters, self.model.resampler.num_queries
         slots = characters * queries

@@ -477,6 +477,9 @@ class RuntimeConfig(Config):
     """Jobs of networks that run side by side on this machine, each with the GPUs it asks for; on a cluster its queue
     decides."""
     log_every_steps: PositiveInt
+    parallelism: Literal["replicate", "shard"] = "replicate"
+    """Whether each training process holds all weights and optimizer state, or a part (FSDP2): the same result to
+    rounding, in less memory, but with more to send. For networks that one GPU cannot hold."""
     gradient_checkpointing: Literal["none", "llm", "all"] = "none"
     """Networks whose activations are computed again in the backward pass: less memory, a third more time."""
     compile: Literal["none", "blocks"] = "none"

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from diffsensei.training.parts import local
+
 
 class WeightAverage:
     """The average of ``parameters`` (float32, by name), in float32 on their device, with their initial values as start.
@@ -26,7 +28,7 @@ class WeightAverage:
         """Take in the weights as optimizer step ``step`` (from 0) left them."""
         weight = 1.0 - decay_at(self._decay, step)
         with torch.no_grad():
-            torch._foreach_lerp_(list(self._averages.values()), list(self._parameters.values()), weight)
+            torch._foreach_lerp_(_parts(self._averages), _parts(self._parameters), weight)
 
     def state(self) -> dict[str, Tensor]:
         """The averages by parameter name, as a checkpoint keeps them."""
@@ -35,12 +37,16 @@ class WeightAverage:
     def restore(self, saved: Mapping[str, Tensor]) -> None:
         """Go on from a checkpoint's averages."""
         for name, average in self._averages.items():
-            average.copy_(saved[name])
+            local(average).copy_(local(saved[name]))
 
     def give_to_parameters(self) -> None:
         """Replace the weights by their averages: the end of training."""
         with torch.no_grad():
-            torch._foreach_copy_(list(self._parameters.values()), list(self._averages.values()))
+            torch._foreach_copy_(_parts(self._parameters), _parts(self._averages))
+
+
+def _parts(tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    return [local(tensor) for tensor in tensors.values()]
 
 
 def decay_at(decay: float, step: int) -> float:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diffsensei.training.checkpoints import Checkpoint, CheckpointFolder
+from diffsensei.training.parts import in_place_of, local
 
 Groups = Mapping[str, Mapping[str, Tensor]]
 
@@ -31,9 +32,13 @@ class BackgroundSaver:
     def save(self, checkpoint: Checkpoint) -> None:
         """Commit ``checkpoint`` as it is now, later. Waits for the one before, and raises what stopped that one."""
         self.wait()
-        copies = self._copied(checkpoint.tensors)
+        copies, mesh = self._copied(checkpoint.tensors), self._folder.mesh
+        tensors = {
+            group: {name: in_place_of(tensor, copies[group][name], mesh) for name, tensor in own.items()}
+            for group, own in checkpoint.tensors.items()
+        }
         self._writing = self._thread.submit(
-            self._folder.save, Checkpoint(checkpoint.step, copies, dict(checkpoint.state))
+            self._folder.save, Checkpoint(checkpoint.step, tensors, dict(checkpoint.state))
         )
 
     def wait(self) -> None:
@@ -54,17 +59,18 @@ class BackgroundSaver:
             self._thread.shutdown()
 
     def _copied(self, groups: Groups) -> dict[str, dict[str, Tensor]]:
-        """The tensors on the CPU, contiguous, in memory that nothing else writes to until the next save."""
+        """What this process holds of the tensors on the CPU, contiguous, in memory that nothing else writes to until
+        the next save."""
         on_gpu = False
         copies: dict[str, dict[str, Tensor]] = {}
         for group, tensors in groups.items():
             earlier, copies[group] = self._copies.get(group, {}), {}
             for name, tensor in tensors.items():
-                copy = earlier.get(name)
-                if copy is None or copy.shape != tensor.shape or copy.dtype != tensor.dtype:
-                    copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
-                copies[group][name] = copy.copy_(tensor.detach(), non_blocking=True)
-                on_gpu = on_gpu or tensor.is_cuda
+                part, copy = local(tensor.detach()), earlier.get(name)
+                if copy is None or copy.shape != part.shape or copy.dtype != part.dtype:
+                    copy = torch.empty(part.shape, dtype=part.dtype, pin_memory=part.is_cuda)
+                copies[group][name] = copy.copy_(part, non_blocking=True)
+                on_gpu = on_gpu or part.is_cuda
         if on_gpu:
             torch.cuda.synchronize()
         self._copies = copies

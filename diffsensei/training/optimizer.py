@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from diffsensei.config.schema import TrainStageConfig
+from diffsensei.training.parts import local
 
 ADAM_BETAS, ADAM_EPS = (0.9, 0.999), 1e-8
 """Reference code: AdamW's defaults."""
@@ -53,4 +54,6 @@ def _like(value: Tensor, parameter: Tensor) -> Tensor:
     """``value`` on the parameter's device and, if it has its shape, in its memory layout."""
     if value.shape != parameter.shape:
         return value.to(parameter.device)
-    return torch.empty_like(parameter).copy_(value)
+    copy = torch.empty_like(parameter)
+    local(copy).copy_(local(value))
+    return copy

@@ -32,6 +32,7 @@ from diffsensei.training.feature_store import (
     read_index,
 )
 from diffsensei.training.metrics import PANELS_PER_S
+from diffsensei.training.sharding import Parallelism
 from diffsensei.training.trainer import Batches, TrainableStage, train
 
 Precision = Literal["no", "bf16"]
@@ -56,6 +57,7 @@ class StageRun:
         *,
         seed: int,
         num_processes: int,
+        parallelism: Parallelism,
         mixed_precision: Precision,
         num_threads: int,
         buckets: BucketConfig,
@@ -70,7 +72,7 @@ class StageRun:
         self._label, self._config, self._seed = label, config, seed
         self._folder, self._features = panels / "train", features
         self._workspace, self._output = workspace, output
-        self._buckets, self._vae = buckets, vae
+        self._buckets, self._vae, self._parallelism = buckets, vae, parallelism
         self._index = read_index(features)
         self._require_sources()
         self.moments = PanelMoments(features, self._index)
@@ -169,12 +171,14 @@ class StageRun:
             compile_blocks(unet)
 
     def fit(self, objective: nn.Module, batches: Batches, log_every_steps: int) -> None:
-        """Train ``objective``; the main process then writes ``training.json`` and ``logs/``."""
+        """Train ``objective``; the main process, which alone is sure to hold all weights, then writes
+        ``training.json`` and ``logs/``."""
         for parameter in objective.parameters():
             if parameter.requires_grad:  # small updates would be lost to the rounding of a lower precision
                 parameter.data = parameter.data.float()
-        # Convolutions without reordering: a tenth faster on a CPU.
-        objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        replicated = self._parallelism == "replicate"
+        if replicated:  # convolutions without reordering: a tenth faster on a CPU; only contiguous weights can be split
+            objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         train(
             TrainableStage(self._label, objective, batches),
             self._config,
@@ -182,8 +186,10 @@ class StageRun:
             seed=self._seed,
             log_every_steps=log_every_steps,
             workspace=self._workspace,
+            parallelism=self._parallelism,
         )
-        objective.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as files hold it
+        if replicated:
+            objective.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as files hold it
         if self.is_main:
             self._write_record(objective)
 

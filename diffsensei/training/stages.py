@@ -6,7 +6,8 @@ formats inference loads, ``training.json``, and under ``logs/`` the metrics and 
 Arguments common to all, and the configuration they come from:
 ``stage`` training.<stage>; ``text_encoder``, ``text_encoder_2``, ``clip_image_encoder``, ``magi_image_encoder``
 model.foundations.* (used only where the cache is off); ``seed`` seed; ``num_processes``, ``mixed_precision``
-training.*; ``num_threads``, ``log_every_steps``, ``gradient_checkpointing`` runtime.*, ``compilation`` runtime.compile.
+training.*; ``parallelism``, ``num_threads``, ``log_every_steps``, ``gradient_checkpointing`` runtime.*, ``compilation``
+runtime.compile.
 ``panels`` and ``features`` are the outputs of those stages; ``buckets`` data.buckets and ``vae`` model.foundations.vae
 are what the features must have been made with.
 """
@@ -34,6 +35,7 @@ from diffsensei.training.batch import CaptionedBatches, ConditionedBatches
 from diffsensei.training.identity_adapter import IdentityAdapterObjective
 from diffsensei.training.image_generator import ImageGeneratorObjective
 from diffsensei.training.initial_weights import initial_unet, start_from_ip_adapter
+from diffsensei.training.sharding import Parallelism
 from diffsensei.training.stage_run import Checkpointing, Compilation, Precision, StageRun
 from diffsensei.training.t2i import TextToImageObjective
 from diffsensei.training.trained_parameters import merge_lora, select_trained
@@ -49,6 +51,7 @@ def pretrain(
     caption_drop_rate: float,
     seed: int,
     num_processes: int,
+    parallelism: Parallelism,
     mixed_precision: Precision,
     num_threads: int,
     log_every_steps: int,
@@ -71,6 +74,7 @@ def pretrain(
         stage,
         seed=seed,
         num_processes=num_processes,
+        parallelism=parallelism,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
         buckets=buckets,
@@ -112,6 +116,7 @@ def stage1(
     conditioning: ConditioningConfig,
     seed: int,
     num_processes: int,
+    parallelism: Parallelism,
     mixed_precision: Precision,
     num_threads: int,
     log_every_steps: int,
@@ -136,6 +141,7 @@ def stage1(
         stage,
         seed=seed,
         num_processes=num_processes,
+        parallelism=parallelism,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
         buckets=buckets,
@@ -174,8 +180,8 @@ def stage1(
         run.plan(), training_panels, run.moments, text, characters, conditioning, with_targets=False
     )
     run.fit(ImageGeneratorObjective(network, extractor, run.moments.scaling_factor), batches, log_every_steps)
-    merge_lora(network)
     if run.is_main:
+        merge_lora(network)
         save_unet(network, output / "unet")
         extractor.save_pretrained(output / "resampler")
 
@@ -193,6 +199,7 @@ def stage2(
     conditioning: ConditioningConfig,
     seed: int,
     num_processes: int,
+    parallelism: Parallelism,
     mixed_precision: Precision,
     num_threads: int,
     log_every_steps: int,
@@ -218,6 +225,7 @@ def stage2(
         stage,
         seed=seed,
         num_processes=num_processes,
+        parallelism=parallelism,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
         buckets=buckets,

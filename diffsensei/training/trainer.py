@@ -20,12 +20,15 @@ from diffsensei.config.base import config_digest
 from diffsensei.config.schema import TrainStageConfig
 from diffsensei.progress import Progress
 from diffsensei.seeding import stream_seed
-from diffsensei.training.averaging import WeightAverage
 from diffsensei.training.background_saver import BackgroundSaver
 from diffsensei.training.checkpoints import Checkpoint, CheckpointFolder
 from diffsensei.training.metrics import GRAD_NORM, LEARNING_RATE, LOSS, PANELS_PER_S, MetricsLog, Window
-from diffsensei.training.optimizer import build_optimizer, learning_rate, moments, restore_moments
+from diffsensei.training.optimizer import learning_rate
+from diffsensei.training.parts import whole
 from diffsensei.training.preemption import PREEMPTED, Preemption
+from diffsensei.training.ranks import leave_in_order
+from diffsensei.training.sharding import Parallelism, checkpoint_mesh, gather_weights, replicate_weights, shard_weights
+from diffsensei.training.state import TrainingState
 
 logger = logging.getLogger(__name__)
 
@@ -62,16 +65,20 @@ def train(
     seed: int,
     log_every_steps: int,
     workspace: Path,
+    parallelism: Parallelism = "replicate",
 ) -> None:
     """Train ``stage.objective`` in place for ``config.steps`` optimizer steps; continues from ``workspace``.
 
-    It ends with the last step's weights or, with ``config.ema_decay``, their moving average.
+    It ends with the last step's weights or, with ``config.ema_decay``, their moving average. Processes each hold all of
+    it meanwhile (``replicate``) or a part (``shard``); in the end the main process has the whole either way, and after
+    ``shard`` no other.
 
     Checkpoints go to ``workspace/checkpoints`` every ``config.checkpoint_every_steps`` and at the end; the log to
     ``workspace/metrics.jsonl`` and ``workspace/tensorboard``. Raises SystemExit(143) after SIGTERM, once the step is
     finished and saved; ValueError when a loss or gradient is not finite (the last good checkpoint stays).
     """
-    _Run(stage, config, accelerator, seed, log_every_steps, workspace).run()
+    leave_in_order()
+    _Run(stage, config, accelerator, seed, log_every_steps, workspace, parallelism).run()
 
 
 class _Run:
@@ -83,17 +90,16 @@ class _Run:
         seed: int,
         log_every_steps: int,
         workspace: Path,
+        parallelism: Parallelism,
     ) -> None:
         self._stage, self._config, self._accelerator, self._seed = stage, config, accelerator, seed
         self._log_every_steps, self._workspace = log_every_steps, workspace
         self._is_main = accelerator.is_main_process
-        self._model: nn.Module = accelerator.prepare(stage.objective)
-        self._parameters = {
-            name: parameter for name, parameter in stage.objective.named_parameters() if parameter.requires_grad
-        }
-        self._optimizer = build_optimizer(config, self._parameters)
-        self._average = None if config.ema_decay is None else WeightAverage(self._parameters, config.ema_decay)
-        self._checkpoints = CheckpointFolder(workspace / "checkpoints")
+        self._sharded = parallelism == "shard"
+        prepare = shard_weights if self._sharded else replicate_weights
+        self._model = prepare(stage.objective, accelerator)
+        self._state = TrainingState(stage.objective, config)
+        self._checkpoints = CheckpointFolder(workspace / "checkpoints", checkpoint_mesh() if self._sharded else None)
         self._window = Window()
         self._preemption = Preemption(accelerator)
 
@@ -110,8 +116,10 @@ class _Run:
             for step in range(start, self._config.steps):
                 self._step(step)
                 self._after(step + 1)
-        if self._average is not None:
-            self._average.give_to_parameters()
+        if self._state.average is not None:
+            self._state.average.give_to_parameters()
+        if self._sharded:
+            gather_weights(self._stage.objective, keep=self._is_main)
         if self._is_main:
             self._log.close()
         self._accelerator.wait_for_everyone()
@@ -131,6 +139,7 @@ class _Run:
             generator = torch.Generator(self._accelerator.device)
             generator.manual_seed(stream_seed(self._seed, "noise", step, part))
             last = index == num_passes - 1
+            # In parts, gradients are summed after each pass all the same: whole ones would need the weights' room.
             with contextlib.nullcontext() if last else self._accelerator.no_sync(self._model):
                 with record_function("forward"):
                     losses: dict[str, Tensor] = self._model(batch, generator)
@@ -146,16 +155,17 @@ class _Run:
 
     def _update(self, step: int) -> Tensor:
         """Clip, update, forget the gradients; their norm before clipping (0-d)."""
-        gradients = [parameter.grad for parameter in self._parameters.values() if parameter.grad is not None]
-        grad_norm = nn.utils.get_total_norm(gradients)
+        parameters, optimizer = self._state.parameters.values(), self._state.optimizer
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        grad_norm = whole(nn.utils.get_total_norm(gradients))
         if self._config.max_grad_norm is not None:
-            nn.utils.clip_grads_with_norm_(self._parameters.values(), self._config.max_grad_norm, grad_norm)
-        for group in self._optimizer.param_groups:
+            nn.utils.clip_grads_with_norm_(parameters, self._config.max_grad_norm, grad_norm)
+        for group in optimizer.param_groups:
             group["lr"] = learning_rate(self._config, step)
-        self._optimizer.step()
-        if self._average is not None:
-            self._average.update(step)
-        self._optimizer.zero_grad(set_to_none=True)
+        optimizer.step()
+        if self._state.average is not None:
+            self._state.average.update(step)
+        optimizer.zero_grad(set_to_none=True)
         return grad_norm
 
     def _after(self, done: int) -> None:
@@ -201,21 +211,15 @@ class _Run:
         return figures
 
     def _save(self, done: int, *, wait: bool) -> None:
-        """One process writes: under data parallelism all hold the same weights and optimizer state."""
+        """One process writes where all hold the same weights and optimizer state; else each writes its part."""
         names, rows = self._window.rows()
         if rows:
             shared = self._accelerator.reduce(torch.tensor(rows, device=self._accelerator.device), reduction="mean")
             self._window = Window(names, shared.tolist())
-        if self._is_main:
-            tensors = {
-                "weights": {name: parameter.detach().contiguous() for name, parameter in self._parameters.items()},
-                "optimizer": moments(self._optimizer, self._parameters),
-            }
-            if self._average is not None:
-                tensors["average"] = self._average.state()
+        if self._is_main or self._sharded:
             names, rows = self._window.rows()
             state = {"fingerprint": self._fingerprint(), "window_names": names, "window_rows": rows}
-            self._saver.save(Checkpoint(done, tensors, state))
+            self._saver.save(Checkpoint(done, self._state.tensors(), state))
             if wait:  # before the others leave: a launcher ends the rest soon after the first one
                 self._saver.wait()
         self._accelerator.wait_for_everyone()
@@ -230,12 +234,7 @@ class _Run:
                 f"{self._workspace / 'checkpoints'}: expected a checkpoint of this configuration, found another's; "
                 f"remove the folder to start over"
             )
-        with torch.no_grad():
-            for name, parameter in self._parameters.items():
-                parameter.copy_(checkpoint.tensors["weights"][name])
-        restore_moments(self._optimizer, self._parameters, checkpoint.tensors["optimizer"])
-        if self._average is not None:
-            self._average.restore(checkpoint.tensors["average"])
+        self._state.restore(checkpoint.tensors)
         self._window = Window(checkpoint.state["window_names"], checkpoint.state["window_rows"])
         logger.info("%s: resumed after step %d", self._stage.label, checkpoint.step)
         return checkpoint.step
@@ -246,5 +245,5 @@ class _Run:
             "stage": self._stage.label,
             "config": config_digest(self._config),
             "seed": self._seed,
-            "num_parameters": sum(parameter.numel() for parameter in self._parameters.values()),
+            "num_parameters": sum(parameter.numel() for parameter in self._state.parameters.values()),
         }

@@ -216,7 +216,11 @@ def _train(
             "num_processes": "training.num_processes",
             "mixed_precision": "training.mixed_precision",
         },
-        pace={**threads(config), "log_every_steps": config.runtime.log_every_steps},
+        pace={
+            **threads(config),
+            "log_every_steps": config.runtime.log_every_steps,
+            "parallelism": config.runtime.parallelism,
+        },
         inputs={"panels": "panels", **inputs},
         resources=compute(config, processes=config.training.num_processes),
         launcher="accelerate",

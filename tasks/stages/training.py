@@ -17,6 +17,7 @@ def training_stages(config: ExperimentConfig) -> list[Stage]:
     }
     pace = threads(config) | {
         "log_every_steps": config.runtime.log_every_steps,
+        "parallelism": config.runtime.parallelism,
         "gradient_checkpointing": config.runtime.gradient_checkpointing,
         "compilation": config.runtime.compile,
     }

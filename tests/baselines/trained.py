@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load
 
 from diffsensei.config.presets import tiny
 from diffsensei.methods import assembly
 from diffsensei.training.stages import pretrain
+from tests.training.launched_stages import launch
 
 TEXT = ("text_encoder", "text_encoder_2")
 
@@ -27,6 +30,7 @@ def folders(root: Path) -> dict[str, Path]:
 
 def common(world: Any, root: Path) -> dict[str, Any]:
     settings = {"seed": 0, "num_processes": 1, "mixed_precision": "no", "num_threads": 1, "log_every_steps": 1}
+    settings["parallelism"] = "replicate"
     settings["buckets"] = tiny().data.buckets
     return settings | {"panels": world.panels, "features": world.features, **folders(root)}
 
@@ -56,6 +60,17 @@ def assert_resumed_ends_alike(train: Callable[..., None], world: Any, root: Path
     assert len(straight) > 0
     assert written == straight
     assert last.is_dir(), "the last steps were trained again"
+
+
+def assert_trained_alike_in_parts(train: partial[None], world: Any, root: Path, again: Path) -> None:
+    """``train`` has run in one process in ``root``: two that share the weights end with the same, to rounding."""
+    entry = f"{train.func.__module__}:{train.func.__name__}"
+    settings = common(world, again) | {"num_processes": 2, "parallelism": "shard"}
+    launch(again, 2, [(entry, train.keywords | settings)])
+    written, straight = (weights_in(folder / "output") for folder in (again, root))
+    assert written.keys() == straight.keys()
+    for path, content in straight.items():
+        torch.testing.assert_close(load(written[path]), load(content), rtol=1e-3, atol=1e-5)
 
 
 def weights_in(folder: Path) -> dict[str, bytes]:

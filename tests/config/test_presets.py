@@ -72,6 +72,7 @@ def test_an_override_changes_one_field_and_the_digest():
         ("training.stage1.global_batch_size=[16,8]", "2 entries for 1 size tiers"),
         ("baselines.ar_ldm.training.micro_batch_size=[3]", "baselines.ar_ldm.training.global_batch_size 16 (tier 64)"),
         ("training.num_processes=3", "micro 16 x processes 3 = 48; use 48"),
+        ("runtime.parallelism=shard", "expected training.num_processes of 2 or more to share the weights, got 1"),
         ("training=1", "is a section with fields pretrain, stage1"),
         ("seed.x=1", "seed is a value, not a section"),
         ("seed", "expected path=value"),

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from diffsensei.config.schema import TrainStageConfig
+from diffsensei.training.sharding import Parallelism
 from diffsensei.training.trainer import Batches, TrainableStage, train
 
 CONFIG = TrainStageConfig(
@@ -97,7 +98,12 @@ class RecordedPanels:
         return self._points[panels]
 
 
-def fit(workspace: Path, config: TrainStageConfig = CONFIG, batches: Batches | None = None) -> Regression:
+def fit(
+    workspace: Path,
+    config: TrainStageConfig = CONFIG,
+    batches: Batches | None = None,
+    parallelism: Parallelism = "replicate",
+) -> Regression:
     workspace.mkdir(exist_ok=True)
     objective = Regression()
     train(
@@ -107,6 +113,7 @@ def fit(workspace: Path, config: TrainStageConfig = CONFIG, batches: Batches | N
         seed=7,
         log_every_steps=2,
         workspace=workspace,
+        parallelism=parallelism,
     )
     return objective
 
@@ -115,7 +122,7 @@ def crash() -> None:
     raise KeyboardInterrupt
 
 
-def main(workspace: str, ends: str) -> None:
+def main(workspace: str, parallelism: Parallelism, ends: str) -> None:
     """One process of a run. ``ends`` is JSON: rank -> [step, signal number that the process sends itself there].
 
     Each rank writes ``panels-<rank>.jsonl``, the first one ``weights.safetensors`` at the end.
@@ -126,10 +133,10 @@ def main(workspace: str, ends: str) -> None:
     if str(rank) in json.loads(ends):
         step, number = json.loads(ends)[str(rank)]
         at[step] = lambda: os.kill(os.getpid(), signal.Signals(number))
-    objective = fit(folder, AVERAGED, RecordedPanels(folder / f"panels-{rank}.jsonl", at))
+    objective = fit(folder, AVERAGED, RecordedPanels(folder / f"panels-{rank}.jsonl", at), parallelism)
     if rank == 0:
         save_file(dict(objective.state_dict()), folder / "weights.safetensors")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:])  # type: ignore[arg-type]

@@ -41,6 +41,7 @@ def folders(root: Path) -> dict[str, Path]:
 
 def common(world: Any, root: Path, **more: Any) -> dict[str, Any]:
     settings = {"seed": 0, "num_processes": 1, "mixed_precision": "no", "num_threads": 1, "log_every_steps": 1}
+    settings["parallelism"] = "replicate"
     settings |= {"gradient_checkpointing": "none", "compilation": "none"}
     settings |= {"buckets": tiny().data.buckets, **world.named("vae")}
     return settings | {"panels": world.panels, "features": world.features, **folders(root), **more}

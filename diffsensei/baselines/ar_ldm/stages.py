@@ -17,6 +17,7 @@ from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import inference_dtype, place
 from diffsensei.methods.painter import Painter
 from diffsensei.models.unet import save_unet
+from diffsensei.training.sharding import Parallelism
 from diffsensei.training.stage_run import Precision, StageRun
 from diffsensei.training.story_batch import StoryBatches
 
@@ -31,6 +32,7 @@ def train_ar_ldm(
     base: StableDiffusionParts,
     seed: int,
     num_processes: int,
+    parallelism: Parallelism,
     mixed_precision: Precision,
     num_threads: int,
     buckets: BucketConfig,
@@ -51,6 +53,7 @@ def train_ar_ldm(
         stage,
         seed=seed,
         num_processes=num_processes,
+        parallelism=parallelism,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
         buckets=buckets,

@@ -29,6 +29,7 @@ from diffsensei.models.unet import load_unet, save_unet
 from diffsensei.models.weights import load_saved
 from diffsensei.training.batch import ConditionedBatches
 from diffsensei.training.feature_store import CharacterFeatures
+from diffsensei.training.sharding import Parallelism
 from diffsensei.training.stage_run import Checkpointing, Compilation, Precision, StageRun, is_own
 from diffsensei.training.trained_parameters import merge_lora, select_trained
 
@@ -50,6 +51,7 @@ def train_ms_diffusion(
     conditioning: ConditioningConfig,
     seed: int,
     num_processes: int,
+    parallelism: Parallelism,
     mixed_precision: Precision,
     num_threads: int,
     buckets: BucketConfig,
@@ -76,6 +78,7 @@ def train_ms_diffusion(
         stage,
         seed=seed,
         num_processes=num_processes,
+        parallelism=parallelism,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
         buckets=buckets,
@@ -125,8 +128,8 @@ def train_ms_diffusion(
     )
     objective = MsDiffusionObjective(network, resampler, constants, drops, run.moments.scaling_factor)
     run.fit(objective, batches, log_every_steps)
-    merge_lora(network)
     if run.is_main:
+        merge_lora(network)
         if whole:
             save_unet(network, output / UNET)
         else:

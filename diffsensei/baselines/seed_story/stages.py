@@ -18,6 +18,7 @@ from diffsensei.methods.assembly import inference_dtype, load_image_generator, p
 from diffsensei.models.text import text_widths
 from diffsensei.models.unet import load_unet, save_unet
 from diffsensei.models.weights import load_saved
+from diffsensei.training.sharding import Parallelism
 from diffsensei.training.stage_run import Precision, StageRun, is_own
 from diffsensei.training.story_batch import StoryBatches
 
@@ -33,6 +34,7 @@ def train_seed_story_language(
     window: int,
     seed: int,
     num_processes: int,
+    parallelism: Parallelism,
     mixed_precision: Precision,
     num_threads: int,
     buckets: BucketConfig,
@@ -53,6 +55,7 @@ def train_seed_story_language(
         stage,
         seed=seed,
         num_processes=num_processes,
+        parallelism=parallelism,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
         buckets=buckets,
@@ -92,6 +95,7 @@ def train_seed_story(
     text_encoder_2: str,
     seed: int,
     num_processes: int,
+    parallelism: Parallelism,
     mixed_precision: Precision,
     num_threads: int,
     buckets: BucketConfig,
@@ -115,6 +119,7 @@ def train_seed_story(
         stage,
         seed=seed,
         num_processes=num_processes,
+        parallelism=parallelism,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
         buckets=buckets,

@@ -17,6 +17,7 @@ from diffsensei.inference.generate import draw_benchmark, drawing_device
 from diffsensei.methods.assembly import inference_dtype, place
 from diffsensei.methods.painter import Painter
 from diffsensei.models.unet import save_unet
+from diffsensei.training.sharding import Parallelism
 from diffsensei.training.stage_run import Precision, StageRun
 from diffsensei.training.story_batch import StoryBatches
 
@@ -33,6 +34,7 @@ def train_storygen_single(
     max_dialogs: int,
     seed: int,
     num_processes: int,
+    parallelism: Parallelism,
     mixed_precision: Precision,
     num_threads: int,
     buckets: BucketConfig,
@@ -52,6 +54,7 @@ def train_storygen_single(
         stage,
         seed=seed,
         num_processes=num_processes,
+        parallelism=parallelism,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
         buckets=buckets,
@@ -83,6 +86,7 @@ def train_storygen(
     max_dialogs: int,
     seed: int,
     num_processes: int,
+    parallelism: Parallelism,
     mixed_precision: Precision,
     num_threads: int,
     buckets: BucketConfig,
@@ -102,6 +106,7 @@ def train_storygen(
         stage,
         seed=seed,
         num_processes=num_processes,
+        parallelism=parallelism,
         mixed_precision=mixed_precision,
         num_threads=num_threads,
         buckets=buckets,

@@ -22,7 +22,13 @@ from diffsensei.config.presets import tiny
 from diffsensei.foundations.loading import load_text_encoder
 from diffsensei.training.story_batch import StoryBatch
 from tests.baselines.asked import Asked, Person
-from tests.baselines.trained import as_on_a_gpu, assert_drawn_alike, assert_resumed_ends_alike, common
+from tests.baselines.trained import (
+    as_on_a_gpu,
+    assert_drawn_alike,
+    assert_resumed_ends_alike,
+    assert_trained_alike_in_parts,
+    common,
+)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +102,13 @@ def test_interrupted_it_ends_with_the_same_bytes(
     world: Any, recipe: ArLdmConfig, base: StableDiffusionParts, root: Path, tmp_path: Path
 ) -> None:
     assert_resumed_ends_alike(partial(train_ar_ldm, **training(recipe), base=base), world, root, tmp_path / "again")
+
+
+@pytest.mark.slow
+def test_two_processes_that_share_the_weights_train_alike(
+    world: Any, recipe: ArLdmConfig, base: StableDiffusionParts, root: Path, tmp_path: Path
+) -> None:
+    assert_trained_alike_in_parts(partial(train_ar_ldm, **training(recipe), base=base), world, root, tmp_path)
 
 
 def test_it_draws_in_bfloat16(

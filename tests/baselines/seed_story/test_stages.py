@@ -28,6 +28,7 @@ from tests.baselines.trained import (
     as_on_a_gpu,
     assert_drawn_alike,
     assert_resumed_ends_alike,
+    assert_trained_alike_in_parts,
     common,
     run_pretrain,
 )
@@ -117,6 +118,17 @@ def test_interrupted_both_stages_end_with_the_same_bytes(
     folders = {name: outputs[name] for name in ("pretrain", "language")}
     drawing = partial(train_seed_story, **second_stage(recipe), **folders, **world.named("vae", *TEXT))
     assert_resumed_ends_alike(drawing, world, outputs["trained"].parent, tmp_path / "drawing")
+
+
+@pytest.mark.slow
+def test_two_processes_that_share_the_weights_train_alike(
+    world: Any, recipe: SeedStoryConfig, outputs: dict[str, Path], tmp_path: Path
+) -> None:
+    language = partial(train_seed_story_language, **first_stage(recipe), **world.named("vae"))
+    assert_trained_alike_in_parts(language, world, outputs["language"].parent, tmp_path / "language")
+    folders = {name: outputs[name] for name in ("pretrain", "language")}
+    drawing = partial(train_seed_story, **second_stage(recipe), **folders, **world.named("vae", *TEXT))
+    assert_trained_alike_in_parts(drawing, world, outputs["trained"].parent, tmp_path / "drawing")
 
 
 def test_it_draws_in_bfloat16(

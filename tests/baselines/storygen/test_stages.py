@@ -18,7 +18,7 @@ from diffsensei.config.baselines import StableDiffusionParts, StoryGenConfig, St
 from diffsensei.config.presets import tiny
 from diffsensei.training.story_batch import StoryBatch
 from tests.baselines.asked import Asked, Person
-from tests.baselines.trained import assert_resumed_ends_alike, common
+from tests.baselines.trained import assert_resumed_ends_alike, assert_trained_alike_in_parts, common
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +130,14 @@ def test_interrupted_it_ends_with_the_same_bytes(
     else:
         train, root = partial(train_storygen, single=roots[0] / "output", **second_stage(recipe, base)), roots[1]
     assert_resumed_ends_alike(train, world, root, tmp_path / "again")
+
+
+@pytest.mark.slow
+def test_two_processes_that_share_the_weights_train_alike(
+    world: Any, recipe: StoryGenConfig, base: StableDiffusionParts, roots: tuple[Path, Path], tmp_path: Path
+) -> None:
+    train = partial(train_storygen, single=roots[0] / "output", **second_stage(recipe, base))
+    assert_trained_alike_in_parts(train, world, roots[1], tmp_path)
 
 
 def test_the_last_panels_are_read_and_what_is_missing_is_blank() -> None:
