@@ -24,6 +24,8 @@ PUBLISHED = (APPROVED, RELEASED)
 """The channels that others draw with: what enters one is announced."""
 VERSIONS = "versions"
 CERTIFIED = "certified"
+SOURCES = ("data.source", "data.evaluation_source")
+"""Fields of a configuration that say where pages come from."""
 
 
 class NotReleasable(ValueError):
@@ -50,6 +52,7 @@ def settle(store: Store, config: ExperimentConfig, bundle: ObjectRef, gate: Obje
     try:
         verdict = require_certified(store, release.name, bundle)
         require_unburied(store, bundle)
+        require_licensed(store, bundle)
         if config.gate.require_clean_code:
             require_clean_code(store, bundle)
         move_reference(store, APPROVED, release.name, bundle, f"gate {verdict}")
@@ -68,7 +71,7 @@ def publish(store: Store, name: str) -> Ref:
     """Release what is approved under ``name``, under its version, for good. Doing it again changes nothing.
 
     Raises NotReleasable where nothing is approved, where the certificate is missing, failed or does not fit, where the
-    version is taken by another bundle, or where a page it rests on was taken down.
+    version is taken by another bundle, or where a page it rests on was taken down or is of unknown licence.
     """
     approved = store.refs.read(APPROVED, name)
     if approved is None:
@@ -76,6 +79,7 @@ def publish(store: Store, name: str) -> Ref:
     bundle = store.object(approved.kind, approved.digest)
     verdict = require_certified(store, name, bundle)
     require_unburied(store, bundle)
+    require_licensed(store, bundle)
     version = f"{name}-{bundle_version(store, bundle)}"
     taken = store.refs.read(VERSIONS, version)
     if taken is not None and taken.digest != bundle.digest:
@@ -132,6 +136,27 @@ def require_unburied(store: Store, ref: ObjectRef) -> None:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         raise NotReleasable(
             f"it rests on page {found[0].shown}, taken down because: {found[0].reason}{more}; run the pipeline again"
+        )
+
+
+def require_licensed(store: Store, bundle: ObjectRef) -> None:
+    """Raises NotReleasable where pages from outside are behind the bundle and nobody has said by what right.
+
+    A drawn world is the project's own, and Manga109 is only read by who has accepted its terms.
+    """
+    if store.manifest(bundle).config["release"].get("pages_licence", "").strip():
+        return
+    lineage = Lineage(store)
+    kinds = {
+        source["kind"]
+        for ref in lineage.upstream(bundle)
+        for field in SOURCES
+        if (source := lineage.manifests[ref].config.get(field))
+    }
+    unknown = sorted(kinds - {"synthetic", "manga109"})
+    if unknown:
+        raise NotReleasable(
+            f"the licence of its pages ({', '.join(unknown)}) is not known; say it in release.pages_licence"
         )
 
 

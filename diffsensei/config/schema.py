@@ -436,6 +436,10 @@ class ReleaseConfig(Config):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
     licence: str
+    """Of the weights."""
+    pages_licence: str = ""
+    """Licence or permission under which pages from outside were used (mangazero, files). Without it, what was made from
+    them is not released."""
 
 
 class ReportConfig(Config):

@@ -1,15 +1,20 @@
 """Vote files are taken whole or refused with a reason, and never believed."""
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from diffsensei.study.importing import MAX_FILE_BYTES, import_votes
 from diffsensei.study.ledger import read_votes
 from diffsensei.study.packets import packet_digest, read_packets, read_tokens
+from diffsensei.study.results import read_study
+from flows.cli import app
 from tests.study.test_server import CHOICES
 
 
@@ -47,6 +52,20 @@ def test_votes_come_in_once(study: Path, answers: dict[str, Any], tmp_path: Path
         == f"trial {answers['votes'][5]['trial']}: was answered before, and otherwise; an answer is final"
     )
     assert len(read_votes(study)) == 6
+
+
+def test_votes_that_come_two_weeks_later_are_counted(study: Path, answers: dict[str, Any], tmp_path: Path) -> None:
+    """A study waits as files, for as long as it takes: no process, server or run of its first day is left."""
+    long_ago = time.time() - 15 * 86_400
+    for path in (study, *study.rglob("*")):
+        os.utime(path, (long_ago, long_ago))
+    (tmp_path / "answers.json").write_text(json.dumps(answers))
+    for words in (("import", study, tmp_path / "answers.json"), ("analyse", study, "-o", tmp_path / "result")):
+        done = CliRunner().invoke(app, ["study", *map(str, words)])
+        assert done.exit_code == 0, done.output
+    result = read_study(tmp_path / "result")
+    assert result.state == "partial: 1 of 4 raters have finished, 0 have begun"
+    assert result.everyone.raters == 1
 
 
 @pytest.mark.parametrize(

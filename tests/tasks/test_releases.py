@@ -53,13 +53,21 @@ def build(store: Store, tmp_path: Path) -> Build:
     numbers = iter(range(100))
 
     def make(
-        weights: str, rules: GateConfig = PASSES, version: str = "0.1.0", git: GitState = UNKNOWN, **scored: Any
+        weights: str,
+        rules: GateConfig = PASSES,
+        version: str = "0.1.0",
+        git: GitState = UNKNOWN,
+        pages: ObjectRef | None = None,
+        pages_licence: str = "",
+        **scored: Any,
     ) -> tuple[ExperimentConfig, ObjectRef, ObjectRef]:
-        config = load_preset("tiny", [f"release.version={version}"]).replaced(gate=rules)
+        release = load_preset("tiny").release.replaced(version=version, pages_licence=pages_licence)
+        config = load_preset("tiny").replaced(gate=rules, release=release)
         candidate = make_candidate(tmp_path / f"candidate-{next(numbers)}", **scored)
         (candidate.bundle / "weights.safetensors").write_text(weights)
         write_manifest(candidate.bundle, NAME, version)
-        score = store.publish_object(candidate.score, "score", Origin(git=git))
+        behind = {} if pages is None else {"panels": pages.digest}
+        score = store.publish_object(candidate.score, "score", Origin(git=git, inputs=behind))
         origin = Origin(config={"release": config.release.model_dump()}, inputs={"score": score.digest}, git=git)
         bundle = store.publish_object(candidate.bundle, "bundle", origin)
         previous = previous_scores(store, config.release)
@@ -142,6 +150,33 @@ def test_uncommitted_code_is_refused_where_the_gate_asks(store: Store, build: Bu
     assert _settle(store, build("two", strict, git=GitState(commit="a" * 40), gains=gains)).channel == RELEASED
 
 
+@pytest.mark.parametrize(
+    ("source", "licence", "channel"),
+    [
+        ({"kind": "files", "paths": ["scans"]}, "", CANDIDATE),
+        ({"kind": "mangazero", "annotations": "a.json"}, "  ", CANDIDATE),
+        ({"kind": "files", "paths": ["scans"]}, "drawn by us", RELEASED),
+        ({"kind": "synthetic"}, "", RELEASED),
+        ({"kind": "manga109", "root": "m", "accept_terms": True}, "", RELEASED),
+    ],
+)
+def test_what_was_made_from_pages_of_unknown_licence_is_not_released(
+    store: Store, build: Build, tmp_path: Path, source: dict[str, Any], licence: str, channel: str
+) -> None:
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "annotations.json").write_text("[]")
+    pages = store.publish_object(tmp_path / "annotations", "annotations", Origin(config={"data.source": source}))
+    built = build("one", pages=pages, pages_licence=licence)
+    settled = _settle(store, built)
+    assert settled.channel == channel
+    if channel is CANDIDATE:
+        kind = source["kind"]
+        assert f"the licence of its pages ({kind}) is not known; say it in release.pages_licence" in settled.lines[0]
+        store.refs.move(APPROVED, NAME, "bundle", built[1].digest, expected=None)
+        with pytest.raises(NotReleasable, match="licence of its pages"):
+            publish(store, NAME)
+
+
 def test_a_release_must_keep_what_the_last_one_had(store: Store, build: Build) -> None:
     keeps = rule(name="keeps", against={"kind": "previous"}, claim="not_inferior", margin=0.03)
     assert _settle(store, build("one", gate(keeps))).channel == RELEASED
@@ -213,10 +248,18 @@ def test_a_release_is_handed_over_with_its_certificate(store: Store, build: Buil
     _settle(store, build("one"))
     pushed = list(push_release(store, target))
     assert pushed[0].startswith(f"pushed: {target}: {NAME} 0.1.0, 5 files")
+    assert pushed[1].startswith(f"current: {NAME} is 0.1.0 there since ")
     elsewhere = Store(tmp_path / "elsewhere")
     told = list(pull_release(elsewhere, target, NAME, "0.1.0", tmp_path / "back"))
     assert told[-1] == "gate passed: 1 of 1 rules hold"
     assert (tmp_path / "back" / "weights.safetensors").read_text() == "one"
+    assert next(pull_release(elsewhere, target, NAME, None, tmp_path / "newest")) == (
+        f"pulled: {NAME} 0.1.0, 5 files into {tmp_path / 'newest'}"
+    )
+    _settle(store, build("two", version="0.2.0"))
+    assert len(list(push_release(store, target, version="0.1.0"))) == 2, "what is named is pushed, and no more"
+    list(push_release(store, target))
+    assert f"{NAME} 0.2.0" in next(pull_release(elsewhere, target, NAME, None, tmp_path / "newer"))
     (tmp_path / "back" / "weights.safetensors").write_text("eno")
     with pytest.raises(ValueError, match="has sha256"):
         list(verify_release(elsewhere, str(tmp_path / "back")))

@@ -350,6 +350,32 @@ def test_another_release_rule_tests_again_what_was_scored(finished: Store) -> No
     assert _plan(finished, "gate.release=by_hand").row("gate").reasons == ("gate.release automatic -> by_hand",)
 
 
+def test_a_study_that_comes_weeks_later_moves_only_what_rests_on_it(finished: Store, tmp_path: Path) -> None:
+    """No run waits for people: the same command with the study's result goes on where the first one ended."""
+    (tmp_path / "study.json").write_text("{}")
+    asked = 'gate.study={"min_raters": 15, "min_alpha": 0.1, "min_share": 0.5}'
+    without, with_it = _plan(finished, asked), _plan(finished, asked, f"report.study={tmp_path}")
+    assert {row.stage for row in without.work} == {"gate", "provenance", "report"}
+    assert {row.stage for row in with_it.work} == {"gate", "provenance", "report"}
+    assert with_it.row("gate").key != without.row("gate").key
+
+
+def test_own_pages_that_changed_are_read_again(tmp_path: Path) -> None:
+    """A result that was made from files names what they held."""
+
+    def keys() -> dict[str, dict[str, str]]:
+        own = ["data.source.kind=files", f'data.source.paths=["{tmp_path}"]']
+        stages = pipeline_stages(load_preset("tiny", [*WITHOUT_WEIGHTS, *own]))
+        return {stage.name: dict(stage.identity) for stage in stages if "files" in stage.identity}
+
+    (tmp_path / "1.png").write_bytes(b"a page")
+    before = keys()
+    assert keys() == before
+    (tmp_path / "1.png").write_bytes(b"another")
+    after = keys()
+    assert {"annotations", "download"} <= {name for name in after if after[name] != before[name]}
+
+
 def test_a_page_taken_down_validates_again(finished: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DIFFSENSEI_STORE", str(tmp_path))
     assert _plan(finished).work == ()
