@@ -84,14 +84,13 @@ def find_pipeline(config: ExperimentConfig, checkpoint: str) -> Path:
 
 def load_pipeline(sampling: SamplingConfig, folder: Path) -> "DiffSenseiPipeline":
     """A saved pipeline, or the original release: on the device it will draw on, its MLLM only if there and wanted."""
-    import torch
-
+    from diffsensei.devices import own_device
     from diffsensei.inference.pipeline import DiffSenseiPipeline
     from diffsensei.methods.assembly import inference_dtype
     from diffsensei.released.layout import MLLM, is_released
     from diffsensei.released.loading import load_released
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     if not is_released(folder):
         return DiffSenseiPipeline.from_pretrained(folder).to(device)
     with_mllm = sampling.adapter_blend > 0.0 and (folder / MLLM).is_dir()

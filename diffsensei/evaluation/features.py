@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from diffsensei.config.schema import JudgeConfig
+from diffsensei.devices import own_device
 from diffsensei.evaluation.feature_cache import Detect, Embed, Gray, cached, cached_detections
 from diffsensei.foundations.loading import (
     DialogDetector,
@@ -301,7 +302,7 @@ def _inception_batches(
         resized = [clean_resize(image, INCEPTION_EDGE) for image in images[start : start + BATCH_SIZE]]
         pixels = torch.from_numpy(np.stack(resized))[:, None].expand(-1, 3, -1, -1)
         with torch.no_grad():
-            features.append(forward(pixels.to(_device())).float().cpu().numpy())
+            features.append(forward(pixels.to(own_device())).float().cpu().numpy())
     return np.concatenate(features) if features else np.zeros((0, width), np.float32)
 
 
@@ -322,7 +323,7 @@ def embed_captions(judge: JudgeClip, captions: Sequence[str]) -> NDArray[np.floa
             truncation=True,
             max_length=model.config.text_config.max_position_embeddings,
             return_tensors="pt",
-        ).to(_device())
+        ).to(own_device())
         with torch.no_grad():
             embedded.append(model.get_text_features(**tokens).pooler_output.float().cpu().numpy())
     return np.concatenate(embedded) if embedded else np.zeros((0, 0), np.float32)
@@ -355,7 +356,7 @@ def _in_batches(
                 "pixel_values"
             ]
         with torch.no_grad():
-            features.append(forward(pixels.to(_device(), next(model.parameters()).dtype)).float().cpu().numpy())
+            features.append(forward(pixels.to(own_device(), next(model.parameters()).dtype)).float().cpu().numpy())
     return np.concatenate(features) if features else np.zeros((0, 0), np.float32)
 
 
@@ -366,8 +367,4 @@ def _edge(processor: Any) -> int:
 
 
 def _placed(model: Any) -> Any:
-    return model.to(_device()).eval().requires_grad_(False)
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(own_device()).eval().requires_grad_(False)

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from diffsensei.config.schema import ModelConfig, SamplingConfig
+from diffsensei.devices import own_device
 from diffsensei.inference.request import PanelRequest, pages_of, read_requests
 from diffsensei.inference.speed import Compilation, speed_up
 from diffsensei.methods.method import Method
@@ -42,7 +43,7 @@ def generate_panels(
     ``compilation`` and ``cuda_graphs`` are runtime.compile_drawing and runtime.cuda_graphs (`speed_up`).
     """
     outputs = {name: path for name, path in (("pretrain", pretrain), ("stage1", stage1), ("stage2", stage2)) if path}
-    drawer = build_method(method, model.foundations, outputs, drawing_device())
+    drawer = build_method(method, model.foundations, outputs, own_device())
     speed_up(drawer, compilation, cuda_graphs=cuda_graphs)
     draw_benchmark(
         drawer,
@@ -53,11 +54,6 @@ def generate_panels(
         workspace=workspace,
         output=output,
     )
-
-
-def drawing_device() -> torch.device:
-    """A GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def draw_benchmark(
@@ -99,7 +95,7 @@ def draw_benchmark(
     shutil.copytree(images, output / "images", ignore=shutil.ignore_patterns(".*"))
     _write_json(output / "generation.json", _description(method, sampling, seeds, num_panels))
     (output / "logs").mkdir()
-    device = drawing_device()
+    device = own_device()
     speed = {
         "device": torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {num_threads} threads",
         "panels_drawn": missing,

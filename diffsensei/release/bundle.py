@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from diffsensei.config.schema import ConditioningConfig, ModelConfig, ReleaseConfig, SamplingConfig
+from diffsensei.devices import own_device
 from diffsensei.inference.pipeline import DiffSenseiPipeline, build_pipeline
 from diffsensei.progress import Progress
 from diffsensei.release.manifest import write_manifest
@@ -51,4 +52,4 @@ def load_bundled_pipeline(bundle: Path) -> DiffSenseiPipeline:
     """The pipeline of a bundle, in float32, on the GPU where there is one."""
     pipeline = DiffSenseiPipeline.from_pretrained(bundle / "pipeline")
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    return pipeline.to(own_device())

@@ -21,6 +21,7 @@ from diffsensei.config.schema import BucketConfig, CacheConfig
 from diffsensei.data.panels.buckets import Bucket, assign_buckets, build_buckets, fit_panel
 from diffsensei.data.panels.panel_set import PanelSet
 from diffsensei.data.panels.training_panels import distinct_captions
+from diffsensei.devices import own_device
 from diffsensei.durable import link, write_whole
 from diffsensei.foundations.loading import (
     load_clip_image_encoder,
@@ -65,7 +66,7 @@ def encode_features(
     ``workspace`` are not computed again.
     """
     torch.set_num_threads(num_threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     panel_set = PanelSet(panels / "train")
     sizes = build_buckets(buckets)
     panel_buckets = assign_buckets(panel_set.panels["height"], panel_set.panels["width"], sizes, buckets)

@@ -12,8 +12,9 @@ from diffsensei.baselines.ddim import ddim
 from diffsensei.baselines.stable_diffusion import load_sd_unet, read_sd_unet
 from diffsensei.config.baselines import ArLdmConfig, BlipConfig, StableDiffusionParts
 from diffsensei.config.schema import BucketConfig, TrainStageConfig
+from diffsensei.devices import own_device
 from diffsensei.foundations.loading import load_text_encoder, load_vae
-from diffsensei.inference.generate import draw_benchmark, drawing_device
+from diffsensei.inference.generate import draw_benchmark
 from diffsensei.methods.assembly import inference_dtype, place
 from diffsensei.methods.painter import Painter
 from diffsensei.models.unet import save_unet
@@ -95,7 +96,7 @@ def generate_ar_ldm(
 ) -> None:
     """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_ar_ldm`."""
     draw_benchmark(
-        build_ar_ldm(method, base, trained, drawing_device()),
+        build_ar_ldm(method, base, trained, own_device()),
         sampling=method.sampling,
         seeds=seeds,
         num_threads=num_threads,

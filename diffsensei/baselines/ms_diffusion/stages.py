@@ -20,8 +20,9 @@ from diffsensei.config.schema import (
     GeneratorStageConfig,
     SamplingConfig,
 )
+from diffsensei.devices import own_device
 from diffsensei.foundations.loading import load_clip_image_encoder, load_text_encoder
-from diffsensei.inference.generate import draw_benchmark, drawing_device
+from diffsensei.inference.generate import draw_benchmark
 from diffsensei.inference.speed import speed_up
 from diffsensei.methods.assembly import inference_dtype, load_image_generator, place
 from diffsensei.models.character_features import blank_clip_tokens
@@ -167,7 +168,7 @@ def generate_ms_diffusion(
         conditioning.max_characters,
         pretrain,
         trained,
-        drawing_device(),
+        own_device(),
     )
     speed_up(drawer, compilation, cuda_graphs=cuda_graphs)
     draw_benchmark(

@@ -12,8 +12,9 @@ from diffsensei.baselines.seed_story.resamplers import StoryResamplers
 from diffsensei.baselines.seed_story.visual import VisualEncoder, load_visual
 from diffsensei.config.baselines import FeatureResamplerConfig, SeedStoryConfig, SeedStoryLanguageConfig
 from diffsensei.config.schema import BucketConfig, Foundations, TrainStageConfig
+from diffsensei.devices import own_device
 from diffsensei.foundations.loading import load_llm, load_text_encoder
-from diffsensei.inference.generate import draw_benchmark, drawing_device
+from diffsensei.inference.generate import draw_benchmark
 from diffsensei.methods.assembly import inference_dtype, load_image_generator, place
 from diffsensei.models.text import text_widths
 from diffsensei.models.unet import load_unet, save_unet
@@ -164,7 +165,7 @@ def generate_seed_story(
 ) -> None:
     """Draw the benchmark; writes what `draw_benchmark` does. ``captions`` says whose they are."""
     draw_benchmark(
-        build_seed_story(method, captions, foundations, language, trained, drawing_device()),
+        build_seed_story(method, captions, foundations, language, trained, own_device()),
         sampling=method.sampling,
         seeds=seeds,
         num_threads=num_threads,

@@ -6,7 +6,8 @@ from diffsensei.baselines.ddim import with_ddim
 from diffsensei.baselines.storydiffusion.method import StoryDiffusion
 from diffsensei.config.baselines import StoryDiffusionConfig
 from diffsensei.config.schema import Foundations
-from diffsensei.inference.generate import draw_benchmark, drawing_device
+from diffsensei.devices import own_device
+from diffsensei.inference.generate import draw_benchmark
 from diffsensei.methods.assembly import load_image_generator
 
 
@@ -25,7 +26,7 @@ def generate_storydiffusion(
 
     ``method`` is baselines.storydiffusion, ``foundations`` model.foundations.
     """
-    generator = with_ddim(load_image_generator(foundations, pretrain, drawing_device()))
+    generator = with_ddim(load_image_generator(foundations, pretrain, own_device()))
     draw_benchmark(
         StoryDiffusion(generator, method.sharing),
         sampling=method.sampling,

@@ -12,8 +12,9 @@ from diffsensei.baselines.storygen.objective import StoryGenObjective
 from diffsensei.baselines.storygen.pixels import read_pixel_range
 from diffsensei.config.baselines import StableDiffusionParts, StoryGenConfig, StoryGenDrops
 from diffsensei.config.schema import BucketConfig, TrainStageConfig
+from diffsensei.devices import own_device
 from diffsensei.foundations.loading import load_text_encoder, load_vae
-from diffsensei.inference.generate import draw_benchmark, drawing_device
+from diffsensei.inference.generate import draw_benchmark
 from diffsensei.methods.assembly import inference_dtype, place
 from diffsensei.methods.painter import Painter
 from diffsensei.models.unet import save_unet
@@ -145,7 +146,7 @@ def generate_storygen(
 ) -> None:
     """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_storygen`."""
     draw_benchmark(
-        build_storygen(method, base, trained, drawing_device()),
+        build_storygen(method, base, trained, own_device()),
         sampling=method.sampling,
         seeds=seeds,
         num_threads=num_threads,

@@ -27,6 +27,7 @@ from diffsensei.data.images import Gray
 from diffsensei.data.page_paths import check_image_path
 from diffsensei.data.records import PageAnnotation, parse_page
 from diffsensei.data.refusal import Refusal
+from diffsensei.devices import own_device
 from diffsensei.foundations.loading import load_magi
 from diffsensei.foundations.locations import foundation_digest
 from diffsensei.magi.annotation import AnnotatedPage, annotate_pages
@@ -78,7 +79,7 @@ def detect_panels(
     if missing:
         torch.set_num_threads(num_threads)
         with _naming_the_field():
-            magi = load_magi(detector).to("cuda" if torch.cuda.is_available() else "cpu")
+            magi = load_magi(detector).to(own_device())
         images = PageImages.of(download_dir, download.max_megapixels)
         pages_of = [[todo[entry] for entry in parts[number]] for number in missing]
         began, fresh = time.monotonic(), 0
