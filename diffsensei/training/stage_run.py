@@ -13,7 +13,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 from transformers import LlamaForCausalLM
 
-from diffsensei.config.schema import BucketConfig, TrainStageConfig
+from diffsensei.config.schema import BucketConfig, RuntimeConfig, TrainStageConfig
 from diffsensei.data.panels.panel_set import PanelSet
 from diffsensei.data.panels.training_panels import TrainingPanels, read_training_panels
 from diffsensei.foundations.loading import load_clip_image_encoder, load_magi_image_encoder, load_text_encoder
@@ -32,12 +32,9 @@ from diffsensei.training.feature_store import (
     read_index,
 )
 from diffsensei.training.metrics import PANELS_PER_S
-from diffsensei.training.sharding import Parallelism
 from diffsensei.training.trainer import Batches, TrainableStage, train
 
 Precision = Literal["no", "bf16"]
-Checkpointing = Literal["none", "llm", "all"]
-Compilation = Literal["none", "blocks"]
 RECORD = "training.json"
 """What every training leaves beside its weights."""
 
@@ -57,9 +54,8 @@ class StageRun:
         *,
         seed: int,
         num_processes: int,
-        parallelism: Parallelism,
+        runtime: RuntimeConfig,
         mixed_precision: Precision,
-        num_threads: int,
         buckets: BucketConfig,
         vae: str,
         panels: Path,
@@ -72,12 +68,12 @@ class StageRun:
         self._label, self._config, self._seed = label, config, seed
         self._folder, self._features = panels / "train", features
         self._workspace, self._output = workspace, output
-        self._buckets, self._vae, self._parallelism = buckets, vae, parallelism
+        self._buckets, self._vae, self._runtime = buckets, vae, runtime
         self._index = read_index(features)
         self._require_sources()
         self.moments = PanelMoments(features, self._index)
         self._accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed_precision)
-        torch.set_num_threads(max(1, num_threads // num_processes))
+        torch.set_num_threads(max(1, runtime.num_threads // num_processes))
         if self._accelerator.num_processes != num_processes:
             raise ValueError(
                 f"expected {num_processes} processes (training.num_processes), was launched with "
@@ -156,27 +152,26 @@ class StageRun:
         magi.model.to(self._accelerator.device)
         return EncodedCharacters(clip, magi, self.panel_set)
 
-    def recompute(
-        self, networks: Checkpointing, *, unet: UNet2DConditionModel, llm: LlamaForCausalLM | None = None
-    ) -> None:
-        """Keep no activations of those ``networks`` for the backward pass (gradient checkpointing)."""
+    def recompute(self, *, unet: UNet2DConditionModel, llm: LlamaForCausalLM | None = None) -> None:
+        """Keep no activations of the networks in runtime.gradient_checkpointing for the backward pass."""
+        networks = self._runtime.gradient_checkpointing
         if networks == "all":
             unet.enable_gradient_checkpointing()
         if networks != "none" and llm is not None:
             llm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
-    def compile(self, parts: Compilation, *, unet: UNet2DConditionModel) -> None:
-        """Compile the repeated ``blocks`` of ``unet``, or ``none``; ValueError without a C++ compiler."""
-        if parts == "blocks":
+    def compile(self, *, unet: UNet2DConditionModel) -> None:
+        """Compile the repeated blocks of ``unet`` if runtime.compile asks for it; ValueError without a C++ compiler."""
+        if self._runtime.compile == "blocks":
             compile_blocks(unet)
 
-    def fit(self, objective: nn.Module, batches: Batches, log_every_steps: int) -> None:
+    def fit(self, objective: nn.Module, batches: Batches) -> None:
         """Train ``objective``; the main process, which alone is sure to hold all weights, then writes
         ``training.json`` and ``logs/``."""
         for parameter in objective.parameters():
             if parameter.requires_grad:  # small updates would be lost to the rounding of a lower precision
                 parameter.data = parameter.data.float()
-        replicated = self._parallelism == "replicate"
+        replicated = self._runtime.parallelism == "replicate"
         if replicated:  # convolutions without reordering: a tenth faster on a CPU; only contiguous weights can be split
             objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         train(
@@ -184,9 +179,9 @@ class StageRun:
             self._config,
             accelerator=self._accelerator,
             seed=self._seed,
-            log_every_steps=log_every_steps,
+            log_every_steps=self._runtime.log_every_steps,
             workspace=self._workspace,
-            parallelism=self._parallelism,
+            parallelism=self._runtime.parallelism,
         )
         if replicated:
             objective.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as files hold it

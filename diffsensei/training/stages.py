@@ -6,8 +6,7 @@ formats inference loads, ``training.json``, and under ``logs/`` the metrics and 
 Arguments common to all, and the configuration they come from:
 ``stage`` training.<stage>; ``text_encoder``, ``text_encoder_2``, ``clip_image_encoder``, ``magi_image_encoder``
 model.foundations.* (used only where the cache is off); ``seed`` seed; ``num_processes``, ``mixed_precision``
-training.*; ``parallelism``, ``num_threads``, ``log_every_steps``, ``gradient_checkpointing`` runtime.*, ``compilation``
-runtime.compile.
+training.*; ``runtime`` runtime.
 ``panels`` and ``features`` are the outputs of those stages; ``buckets`` data.buckets and ``vae`` model.foundations.vae
 are what the features must have been made with.
 """
@@ -24,6 +23,7 @@ from diffsensei.config.schema import (
     IdentityAdapterConfig,
     LayoutConfig,
     ResamplerConfig,
+    RuntimeConfig,
     TrainStageConfig,
     UNetConfig,
 )
@@ -35,8 +35,7 @@ from diffsensei.training.batch import CaptionedBatches, ConditionedBatches
 from diffsensei.training.identity_adapter import IdentityAdapterObjective
 from diffsensei.training.image_generator import ImageGeneratorObjective
 from diffsensei.training.initial_weights import initial_unet, start_from_ip_adapter
-from diffsensei.training.sharding import Parallelism
-from diffsensei.training.stage_run import Checkpointing, Compilation, Precision, StageRun
+from diffsensei.training.stage_run import Precision, StageRun
 from diffsensei.training.t2i import TextToImageObjective
 from diffsensei.training.trained_parameters import merge_lora, select_trained
 
@@ -51,12 +50,8 @@ def pretrain(
     caption_drop_rate: float,
     seed: int,
     num_processes: int,
-    parallelism: Parallelism,
+    runtime: RuntimeConfig,
     mixed_precision: Precision,
-    num_threads: int,
-    log_every_steps: int,
-    gradient_checkpointing: Checkpointing,
-    compilation: Compilation,
     buckets: BucketConfig,
     vae: str,
     panels: Path,
@@ -74,9 +69,8 @@ def pretrain(
         stage,
         seed=seed,
         num_processes=num_processes,
-        parallelism=parallelism,
+        runtime=runtime,
         mixed_precision=mixed_precision,
-        num_threads=num_threads,
         buckets=buckets,
         vae=vae,
         panels=panels,
@@ -94,10 +88,10 @@ def pretrain(
         cross_attention_dim=tokens.shape[-1],
         pooled_dim=pooled.shape[-1],
     )
-    run.recompute(gradient_checkpointing, unet=network)
-    run.compile(compilation, unet=network)
+    run.recompute(unet=network)
+    run.compile(unet=network)
     batches = CaptionedBatches(run.plan(), training_panels, run.moments, text, caption_drop_rate)
-    run.fit(TextToImageObjective(network, run.moments.scaling_factor), batches, log_every_steps)
+    run.fit(TextToImageObjective(network, run.moments.scaling_factor), batches)
     if run.is_main:
         save_unet(network, output / "unet")
 
@@ -116,12 +110,8 @@ def stage1(
     conditioning: ConditioningConfig,
     seed: int,
     num_processes: int,
-    parallelism: Parallelism,
+    runtime: RuntimeConfig,
     mixed_precision: Precision,
-    num_threads: int,
-    log_every_steps: int,
-    gradient_checkpointing: Checkpointing,
-    compilation: Compilation,
     buckets: BucketConfig,
     vae: str,
     panels: Path,
@@ -141,9 +131,8 @@ def stage1(
         stage,
         seed=seed,
         num_processes=num_processes,
-        parallelism=parallelism,
+        runtime=runtime,
         mixed_precision=mixed_precision,
-        num_threads=num_threads,
         buckets=buckets,
         vae=vae,
         panels=panels,
@@ -174,12 +163,12 @@ def stage1(
     )
     start_from_ip_adapter(ip_adapter, network, extractor)
     select_trained(network, stage)
-    run.recompute(gradient_checkpointing, unet=network)
-    run.compile(compilation, unet=network)
+    run.recompute(unet=network)
+    run.compile(unet=network)
     batches = ConditionedBatches(
         run.plan(), training_panels, run.moments, text, characters, conditioning, with_targets=False
     )
-    run.fit(ImageGeneratorObjective(network, extractor, run.moments.scaling_factor), batches, log_every_steps)
+    run.fit(ImageGeneratorObjective(network, extractor, run.moments.scaling_factor), batches)
     if run.is_main:
         merge_lora(network)
         save_unet(network, output / "unet")
@@ -199,13 +188,8 @@ def stage2(
     conditioning: ConditioningConfig,
     seed: int,
     num_processes: int,
-    parallelism: Parallelism,
+    runtime: RuntimeConfig,
     mixed_precision: Precision,
-    num_threads: int,
-    log_every_steps: int,
-    gradient_checkpointing: Checkpointing,
-    compilation: Compilation,
-    prompt_row_tokens: int | None,
     buckets: BucketConfig,
     vae: str,
     panels: Path,
@@ -217,17 +201,15 @@ def stage2(
     """The MLLM identity adapter on a frozen image generator; writes ``adapter/``.
 
     Further configuration: ``adapter`` model.adapter, ``llm`` model.foundations.llm, ``fidelity`` model.fidelity (as
-    stage 1 had it), ``conditioning`` data.conditioning, ``prompt_row_tokens`` runtime.prompt_row_tokens. ``stage1`` is
-    the output of that stage.
+    stage 1 had it), ``conditioning`` data.conditioning. ``stage1`` is the output of that stage.
     """
     run = StageRun(
         "stage2",
         stage,
         seed=seed,
         num_processes=num_processes,
-        parallelism=parallelism,
+        runtime=runtime,
         mixed_precision=mixed_precision,
-        num_threads=num_threads,
         buckets=buckets,
         vae=vae,
         panels=panels,
@@ -249,14 +231,14 @@ def stage2(
         num_queries=extractor.config["num_queries"],
         token_dim=network.config["cross_attention_dim"],
     )
-    run.recompute(gradient_checkpointing, unet=network, llm=language_model.model)
-    run.compile(compilation, unet=network)
+    run.recompute(unet=network, llm=language_model.model)
+    run.compile(unet=network)
     batches = ConditionedBatches(
         run.plan(), training_panels, run.moments, text, characters, conditioning, with_targets=True
     )
     objective = IdentityAdapterObjective(
-        identity_adapter, network, extractor, adapter, run.moments.scaling_factor, prompt_row_tokens
+        identity_adapter, network, extractor, adapter, run.moments.scaling_factor, runtime.prompt_row_tokens
     )
-    run.fit(objective, batches, log_every_steps)
+    run.fit(objective, batches)
     if run.is_main:
         identity_adapter.save_adapter(output / "adapter")

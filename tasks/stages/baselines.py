@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from diffsensei.config import ExperimentConfig
 from infra.stage import Json, Stage
-from tasks.stages.parts import TENSORS, compute, digest, drawing_pace, foundations, identity, threads
+from tasks.stages.parts import TENSORS, compute, digest, drawing_pace, foundations, identity, threads, training_pace
 
 GENERATE_BASELINES = {
     "generate_ar_ldm": "ar_ldm",
@@ -179,11 +179,7 @@ def _ms_diffusion(config: ExperimentConfig) -> list[Stage]:
             {"image_encoder": digest(config.baselines.ms_diffusion.clip_image_encoder)}
             | identity(config, *_SDXL, "magi_image_encoder"),
         )
-        pace = {
-            "gradient_checkpointing": config.runtime.gradient_checkpointing,
-            "compilation": config.runtime.compile,
-        }
-        trained = replace(trained, literals={"dialogs": dialogs}, pace={**trained.pace, **pace})
+        trained = replace(trained, literals={"dialogs": dialogs})
         drawn = _generate(
             config,
             name,
@@ -216,11 +212,7 @@ def _train(
             "num_processes": "training.num_processes",
             "mixed_precision": "training.mixed_precision",
         },
-        pace={
-            **threads(config),
-            "log_every_steps": config.runtime.log_every_steps,
-            "parallelism": config.runtime.parallelism,
-        },
+        pace=training_pace(config),
         inputs={"panels": "panels", **inputs},
         resources=compute(config, processes=config.training.num_processes),
         launcher="accelerate",

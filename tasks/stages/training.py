@@ -2,7 +2,7 @@
 
 from diffsensei.config import ExperimentConfig
 from infra.stage import Stage
-from tasks.stages.parts import TENSORS, compute, foundations, identity, threads
+from tasks.stages.parts import TENSORS, compute, foundations, identity, threads, training_pace
 
 
 def training_stages(config: ExperimentConfig) -> list[Stage]:
@@ -14,12 +14,6 @@ def training_stages(config: ExperimentConfig) -> list[Stage]:
         "seed": "seed",
         "num_processes": "training.num_processes",
         "mixed_precision": "training.mixed_precision",
-    }
-    pace = threads(config) | {
-        "log_every_steps": config.runtime.log_every_steps,
-        "parallelism": config.runtime.parallelism,
-        "gradient_checkpointing": config.runtime.gradient_checkpointing,
-        "compilation": config.runtime.compile,
     }
     data = {"panels": "panels", "features": "features"}
     made_with = {"buckets": "data.buckets", **foundations("vae")}
@@ -55,7 +49,7 @@ def training_stages(config: ExperimentConfig) -> list[Stage]:
                 **texts,
                 **common,
             },
-            pace=pace,
+            pace=training_pace(config),
             inputs=data,
             resources=resources,
             launcher="accelerate",
@@ -78,7 +72,7 @@ def training_stages(config: ExperimentConfig) -> list[Stage]:
                 **images,
                 **common,
             },
-            pace=pace,
+            pace=training_pace(config),
             inputs=data | {"pretrain": "pretrain"},
             resources=resources,
             launcher="accelerate",
@@ -100,7 +94,7 @@ def training_stages(config: ExperimentConfig) -> list[Stage]:
                 **images,
                 **common,
             },
-            pace=pace | {"prompt_row_tokens": config.runtime.prompt_row_tokens},
+            pace=training_pace(config),
             inputs=data | {"stage1": "stage1"},
             resources=resources,
             launcher="accelerate",

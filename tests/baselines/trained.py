@@ -16,7 +16,7 @@ from safetensors.torch import load
 from diffsensei.config.presets import tiny
 from diffsensei.methods import assembly
 from diffsensei.training.stages import pretrain
-from tests.training.launched_stages import launch
+from tests.training.launched_stages import RUNTIME, launch
 
 TEXT = ("text_encoder", "text_encoder_2")
 
@@ -29,8 +29,7 @@ def folders(root: Path) -> dict[str, Path]:
 
 
 def common(world: Any, root: Path) -> dict[str, Any]:
-    settings = {"seed": 0, "num_processes": 1, "mixed_precision": "no", "num_threads": 1, "log_every_steps": 1}
-    settings["parallelism"] = "replicate"
+    settings = {"seed": 0, "num_processes": 1, "mixed_precision": "no", "runtime": RUNTIME}
     settings["buckets"] = tiny().data.buckets
     return settings | {"panels": world.panels, "features": world.features, **folders(root)}
 
@@ -42,8 +41,6 @@ def run_pretrain(world: Any, experiment: Any, root: Path) -> Path:
         unet=experiment.model.unet,
         unet_weights="random",
         caption_drop_rate=0.05,
-        gradient_checkpointing="none",
-        compilation="none",
         **world.named("vae", *TEXT),
         **common(world, root),
     )
@@ -65,7 +62,7 @@ def assert_resumed_ends_alike(train: Callable[..., None], world: Any, root: Path
 def assert_trained_alike_in_parts(train: partial[None], world: Any, root: Path, again: Path) -> None:
     """``train`` has run in one process in ``root``: two that share the weights end with the same, to rounding."""
     entry = f"{train.func.__module__}:{train.func.__name__}"
-    settings = common(world, again) | {"num_processes": 2, "parallelism": "shard"}
+    settings = common(world, again) | {"num_processes": 2, "runtime": RUNTIME.replaced(parallelism="shard")}
     launch(again, 2, [(entry, train.keywords | settings)])
     written, straight = (weights_in(folder / "output") for folder in (again, root))
     assert written.keys() == straight.keys()

@@ -13,7 +13,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, validate_call
 
+from diffsensei.config.schema import RuntimeConfig
+
 ROOT = Path(__file__).parents[2]
+RUNTIME = RuntimeConfig(num_threads=1, dask_workers=1, log_every_steps=1)
 
 
 def launch(folder: Path, num_processes: int, calls: list[tuple[str, dict[str, Any]]]) -> str:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tests.training.launched_stages import launch
+from tests.training.launched_stages import RUNTIME, launch
 from tests.training.test_stages import IMAGES, TEXT, common
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ def calls(world: Any, experiment: Any, root: Path, **more: Any) -> list[tuple[st
     images = {**world.named(*IMAGES), "fidelity": model.fidelity, "conditioning": data.conditioning}
     first = images | {"ip_adapter": "none", "pretrain": root / "pretrain" / "output"}
     first |= {"resampler": model.resampler, "layout": model.layout}
-    second = images | world.named("llm") | {"adapter": model.adapter, "prompt_row_tokens": None}
+    second = images | world.named("llm") | {"adapter": model.adapter}
     second["stage1"] = root / "stage1" / "output"
     pretrain = {"unet": model.unet, "unet_weights": "random", "caption_drop_rate": 0.05}
     lora = training.stage1.replaced(trained="lora", lora_rank=2)
@@ -51,7 +51,7 @@ def whole(world: Any, experiment: Any, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module")
 def parts(world: Any, experiment: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("shard")
-    launch(root, 2, calls(world, experiment, root, parallelism="shard"))
+    launch(root, 2, calls(world, experiment, root, runtime=RUNTIME.replaced(parallelism="shard")))
     return root
 
 

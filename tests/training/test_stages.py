@@ -27,6 +27,7 @@ from diffsensei.models.unet import load_unet
 from diffsensei.training.checkpoints import CheckpointFolder
 from diffsensei.training.features import encode_features
 from diffsensei.training.stages import pretrain, stage1, stage2
+from tests.training.launched_stages import RUNTIME
 
 TEXT = ("text_encoder", "text_encoder_2")
 IMAGES = ("clip_image_encoder", "magi_image_encoder")
@@ -40,9 +41,7 @@ def folders(root: Path) -> dict[str, Path]:
 
 
 def common(world: Any, root: Path, **more: Any) -> dict[str, Any]:
-    settings = {"seed": 0, "num_processes": 1, "mixed_precision": "no", "num_threads": 1, "log_every_steps": 1}
-    settings["parallelism"] = "replicate"
-    settings |= {"gradient_checkpointing": "none", "compilation": "none"}
+    settings = {"seed": 0, "num_processes": 1, "mixed_precision": "no", "runtime": RUNTIME}
     settings |= {"buckets": tiny().data.buckets, **world.named("vae")}
     return settings | {"panels": world.panels, "features": world.features, **folders(root), **more}
 
@@ -74,7 +73,7 @@ def run_stage2(world: Any, experiment: Any, root: Path, generator: Path, **more:
         stage1=generator,
         **world.named(*TEXT, *IMAGES, "llm"),
         **common(world, root, stage=experiment.training.stage2)
-        | {"adapter": experiment.model.adapter, "fidelity": experiment.model.fidelity, "prompt_row_tokens": None}
+        | {"adapter": experiment.model.adapter, "fidelity": experiment.model.fidelity}
         | more,
     )
     return root / "output"
@@ -231,11 +230,19 @@ def test_recomputed_activations_give_the_same_weights(
     world: Any, experiment: Any, generator: Path, pretrained: Path, tmp_path: Path
 ) -> None:
     """Up to rounding; dropout included, which must fall on the same values the second time."""
-    again = run_stage1(world, experiment, tmp_path / "stage1", pretrained, gradient_checkpointing="all")
+    again = run_stage1(
+        world, experiment, tmp_path / "stage1", pretrained, runtime=RUNTIME.replaced(gradient_checkpointing="all")
+    )
     for name, tensor in tensors(generator).items():
         torch.testing.assert_close(tensors(again)[name], tensor, atol=1e-5, rtol=1e-4)
     outputs = [
-        run_stage2(world, experiment, tmp_path / networks, generator, gradient_checkpointing=networks)
+        run_stage2(
+            world,
+            experiment,
+            tmp_path / networks,
+            generator,
+            runtime=RUNTIME.replaced(gradient_checkpointing=networks),
+        )
         for networks in ("none", "llm", "all")
     ]
     kept, *recomputed = [tensors(output) for output in outputs]

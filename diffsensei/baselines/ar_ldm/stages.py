@@ -11,14 +11,13 @@ from diffsensei.baselines.ar_ldm.objective import ArLdmObjective
 from diffsensei.baselines.ddim import ddim
 from diffsensei.baselines.stable_diffusion import load_sd_unet, read_sd_unet
 from diffsensei.config.baselines import ArLdmConfig, BlipConfig, StableDiffusionParts
-from diffsensei.config.schema import BucketConfig, TrainStageConfig
+from diffsensei.config.schema import BucketConfig, RuntimeConfig, TrainStageConfig
 from diffsensei.devices import own_device
 from diffsensei.foundations.loading import load_text_encoder, load_vae
 from diffsensei.inference.generate import draw_benchmark
 from diffsensei.methods.assembly import inference_dtype, place
 from diffsensei.methods.painter import Painter
 from diffsensei.models.unet import save_unet
-from diffsensei.training.sharding import Parallelism
 from diffsensei.training.stage_run import Precision, StageRun
 from diffsensei.training.story_batch import StoryBatches
 
@@ -33,11 +32,9 @@ def train_ar_ldm(
     base: StableDiffusionParts,
     seed: int,
     num_processes: int,
-    parallelism: Parallelism,
+    runtime: RuntimeConfig,
     mixed_precision: Precision,
-    num_threads: int,
     buckets: BucketConfig,
-    log_every_steps: int,
     panels: Path,
     features: Path,
     workspace: Path,
@@ -54,9 +51,8 @@ def train_ar_ldm(
         stage,
         seed=seed,
         num_processes=num_processes,
-        parallelism=parallelism,
+        runtime=runtime,
         mixed_precision=mixed_precision,
-        num_threads=num_threads,
         buckets=buckets,
         vae=base.vae,
         panels=panels,
@@ -77,7 +73,7 @@ def train_ar_ldm(
         side=blip.image_side,
         max_dialogs=0,
     )
-    run.fit(ArLdmObjective(unet, encoder, drop_rate, run.moments.scaling_factor), batches, log_every_steps)
+    run.fit(ArLdmObjective(unet, encoder, drop_rate, run.moments.scaling_factor), batches)
     if run.is_main:
         save_unet(unet, output / "unet")
         encoder.save(output)

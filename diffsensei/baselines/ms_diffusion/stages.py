@@ -18,20 +18,20 @@ from diffsensei.config.schema import (
     ConditioningConfig,
     Foundations,
     GeneratorStageConfig,
+    RuntimeConfig,
     SamplingConfig,
 )
 from diffsensei.devices import own_device
 from diffsensei.foundations.loading import load_clip_image_encoder, load_text_encoder
 from diffsensei.inference.generate import draw_benchmark
-from diffsensei.inference.speed import speed_up
+from diffsensei.inference.speed import Compilation, speed_up
 from diffsensei.methods.assembly import inference_dtype, load_image_generator, place
 from diffsensei.models.character_features import blank_clip_tokens
 from diffsensei.models.unet import load_unet, save_unet
 from diffsensei.models.weights import load_saved
 from diffsensei.training.batch import ConditionedBatches
 from diffsensei.training.feature_store import CharacterFeatures
-from diffsensei.training.sharding import Parallelism
-from diffsensei.training.stage_run import Checkpointing, Compilation, Precision, StageRun, is_own
+from diffsensei.training.stage_run import Precision, StageRun, is_own
 from diffsensei.training.trained_parameters import merge_lora, select_trained
 
 Dialogs = Literal["none", "mask"]
@@ -52,14 +52,10 @@ def train_ms_diffusion(
     conditioning: ConditioningConfig,
     seed: int,
     num_processes: int,
-    parallelism: Parallelism,
+    runtime: RuntimeConfig,
     mixed_precision: Precision,
-    num_threads: int,
     buckets: BucketConfig,
     vae: str,
-    log_every_steps: int,
-    gradient_checkpointing: Checkpointing,
-    compilation: Compilation,
     panels: Path,
     features: Path,
     pretrain: Path,
@@ -79,9 +75,8 @@ def train_ms_diffusion(
         stage,
         seed=seed,
         num_processes=num_processes,
-        parallelism=parallelism,
+        runtime=runtime,
         mixed_precision=mixed_precision,
-        num_threads=num_threads,
         buckets=buckets,
         vae=vae,
         panels=panels,
@@ -118,8 +113,8 @@ def train_ms_diffusion(
     )
     select_trained(network, stage)
     whole = trains_sdxl(network)
-    run.recompute(gradient_checkpointing, unet=network)
-    run.compile(compilation, unet=network)
+    run.recompute(unet=network)
+    run.compile(unet=network)
     # References are cut from the panel itself, as the paper says of this method; drops are the method's own.
     own_crops = conditioning.replaced(
         self_condition_rate=1.0, character_drop_rate=0.0, caption_drop_rate=0.0, flip_rate=0.0
@@ -128,7 +123,7 @@ def train_ms_diffusion(
         run.plan(), training_panels, run.moments, text, references, own_crops, with_targets=False
     )
     objective = MsDiffusionObjective(network, resampler, constants, drops, run.moments.scaling_factor)
-    run.fit(objective, batches, log_every_steps)
+    run.fit(objective, batches)
     if run.is_main:
         merge_lora(network)
         if whole:

@@ -11,7 +11,7 @@ from diffsensei.baselines.seed_story.objectives import DetokenizerObjective, Sto
 from diffsensei.baselines.seed_story.resamplers import StoryResamplers
 from diffsensei.baselines.seed_story.visual import VisualEncoder, load_visual
 from diffsensei.config.baselines import FeatureResamplerConfig, SeedStoryConfig, SeedStoryLanguageConfig
-from diffsensei.config.schema import BucketConfig, Foundations, TrainStageConfig
+from diffsensei.config.schema import BucketConfig, Foundations, RuntimeConfig, TrainStageConfig
 from diffsensei.devices import own_device
 from diffsensei.foundations.loading import load_llm, load_text_encoder
 from diffsensei.inference.generate import draw_benchmark
@@ -19,7 +19,6 @@ from diffsensei.methods.assembly import inference_dtype, load_image_generator, p
 from diffsensei.models.text import text_widths
 from diffsensei.models.unet import load_unet, save_unet
 from diffsensei.models.weights import load_saved
-from diffsensei.training.sharding import Parallelism
 from diffsensei.training.stage_run import Precision, StageRun, is_own
 from diffsensei.training.story_batch import StoryBatches
 
@@ -35,12 +34,10 @@ def train_seed_story_language(
     window: int,
     seed: int,
     num_processes: int,
-    parallelism: Parallelism,
+    runtime: RuntimeConfig,
     mixed_precision: Precision,
-    num_threads: int,
     buckets: BucketConfig,
     vae: str,
-    log_every_steps: int,
     panels: Path,
     features: Path,
     workspace: Path,
@@ -56,9 +53,8 @@ def train_seed_story_language(
         stage,
         seed=seed,
         num_processes=num_processes,
-        parallelism=parallelism,
+        runtime=runtime,
         mixed_precision=mixed_precision,
-        num_threads=num_threads,
         buckets=buckets,
         vae=vae,
         panels=panels,
@@ -77,7 +73,7 @@ def train_seed_story_language(
     )
     teller = StoryLanguage(loaded.model, loaded.tokenizer, resamplers, language.max_caption_tokens)
     teller.train_with_lora(language)
-    run.fit(StoryLanguageObjective(teller, visual), _batches(run, window, visual), log_every_steps)
+    run.fit(StoryLanguageObjective(teller, visual), _batches(run, window, visual))
     if run.is_main:
         teller.merged_llm().save_pretrained(output / LLM)
         loaded.tokenizer.save_pretrained(output / LLM)
@@ -96,12 +92,10 @@ def train_seed_story(
     text_encoder_2: str,
     seed: int,
     num_processes: int,
-    parallelism: Parallelism,
+    runtime: RuntimeConfig,
     mixed_precision: Precision,
-    num_threads: int,
     buckets: BucketConfig,
     vae: str,
-    log_every_steps: int,
     panels: Path,
     features: Path,
     pretrain: Path,
@@ -120,9 +114,8 @@ def train_seed_story(
         stage,
         seed=seed,
         num_processes=num_processes,
-        parallelism=parallelism,
+        runtime=runtime,
         mixed_precision=mixed_precision,
-        num_threads=num_threads,
         buckets=buckets,
         vae=vae,
         panels=panels,
@@ -144,7 +137,7 @@ def train_seed_story(
         pooled_dim=pooled_dim,
     )
     objective = DetokenizerObjective(teller, visual, unet, feature_resampler, drop_rate, run.moments.scaling_factor)
-    run.fit(objective, _batches(run, window, visual), log_every_steps)
+    run.fit(objective, _batches(run, window, visual))
     if run.is_main:
         save_unet(unet, output / "unet")
         feature_resampler.save_pretrained(output / RESAMPLER)

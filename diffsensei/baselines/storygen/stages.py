@@ -11,14 +11,13 @@ from diffsensei.baselines.storygen.method import StoryGen
 from diffsensei.baselines.storygen.objective import StoryGenObjective
 from diffsensei.baselines.storygen.pixels import read_pixel_range
 from diffsensei.config.baselines import StableDiffusionParts, StoryGenConfig, StoryGenDrops
-from diffsensei.config.schema import BucketConfig, TrainStageConfig
+from diffsensei.config.schema import BucketConfig, RuntimeConfig, TrainStageConfig
 from diffsensei.devices import own_device
 from diffsensei.foundations.loading import load_text_encoder, load_vae
 from diffsensei.inference.generate import draw_benchmark
 from diffsensei.methods.assembly import inference_dtype, place
 from diffsensei.methods.painter import Painter
 from diffsensei.models.unet import save_unet
-from diffsensei.training.sharding import Parallelism
 from diffsensei.training.stage_run import Precision, StageRun
 from diffsensei.training.story_batch import StoryBatches
 
@@ -35,11 +34,9 @@ def train_storygen_single(
     max_dialogs: int,
     seed: int,
     num_processes: int,
-    parallelism: Parallelism,
+    runtime: RuntimeConfig,
     mixed_precision: Precision,
-    num_threads: int,
     buckets: BucketConfig,
-    log_every_steps: int,
     panels: Path,
     features: Path,
     workspace: Path,
@@ -55,9 +52,8 @@ def train_storygen_single(
         stage,
         seed=seed,
         num_processes=num_processes,
-        parallelism=parallelism,
+        runtime=runtime,
         mixed_precision=mixed_precision,
-        num_threads=num_threads,
         buckets=buckets,
         vae=base.vae,
         panels=panels,
@@ -71,7 +67,7 @@ def train_storygen_single(
     add_context(unet)
     train_only(unet, SELF_ATTENTION)
     objective = StoryGenObjective(unet, text, drops, run.moments.scaling_factor, mask_dialogs=mask_dialogs)
-    run.fit(objective, _batches(run, NO_EARLIER_PANELS, 1, max_dialogs), log_every_steps)
+    run.fit(objective, _batches(run, NO_EARLIER_PANELS, 1, max_dialogs))
     if run.is_main:
         save_unet(unet, output / "unet")
 
@@ -87,11 +83,9 @@ def train_storygen(
     max_dialogs: int,
     seed: int,
     num_processes: int,
-    parallelism: Parallelism,
+    runtime: RuntimeConfig,
     mixed_precision: Precision,
-    num_threads: int,
     buckets: BucketConfig,
-    log_every_steps: int,
     panels: Path,
     features: Path,
     single: Path,
@@ -107,9 +101,8 @@ def train_storygen(
         stage,
         seed=seed,
         num_processes=num_processes,
-        parallelism=parallelism,
+        runtime=runtime,
         mixed_precision=mixed_precision,
-        num_threads=num_threads,
         buckets=buckets,
         vae=base.vae,
         panels=panels,
@@ -128,7 +121,7 @@ def train_storygen(
         mask_dialogs=mask_dialogs,
         vae=load_vae(base.vae),
     )
-    run.fit(objective, _batches(run, window, context_side, max_dialogs), log_every_steps)
+    run.fit(objective, _batches(run, window, context_side, max_dialogs))
     if run.is_main:
         save_unet(unet, output / "unet")
 

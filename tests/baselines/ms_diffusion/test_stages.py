@@ -66,8 +66,6 @@ def train(
         "drops": recipe.drops,
         "conditioning": experiment.data.conditioning,
         "pretrain": pretrained,
-        "gradient_checkpointing": "none",
-        "compilation": "none",
         **world.named("vae", *TEXT, "magi_image_encoder"),
     }
     train_ms_diffusion(**standard | arguments)
