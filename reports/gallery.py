@@ -88,7 +88,8 @@ def write_gallery(
         pictures,
         report / "assets",
         policy=config.report.images,
-        num_threads=config.runtime.num_threads,
+        # All other stages are done: the places of jobs beside this one are free.
+        num_threads=config.runtime.num_threads * config.runtime.parallel_jobs,
         encoded=encoded,
         advance=progress.advance,
     )

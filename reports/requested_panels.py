@@ -1,5 +1,6 @@
 """What was asked of every method, as the benchmark stores it."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -60,6 +61,7 @@ def drawn_picture(generated: Path, seed: int, panel: RequestedPanel) -> Path:
     return _inside(generated / "images" / str(seed), f"{panel.panel_id}.png")
 
 
+@lru_cache(maxsize=1 << 16)  # a picture is asked for by its record, by lists and by pages
 def _inside(folder: Path, name: str) -> Path:
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):

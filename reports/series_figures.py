@@ -42,16 +42,22 @@ def series_figures(
     known = {metric.definition.name: metric for metric in item_metrics(evaluation)}
     computed = {row.metric for row in summary.results if row.value is not None}
     shown = tuple(m for m in summary.metrics if m.group in groups and m.name in known and m.name in computed)
-    of_part = dict(iter(items.groupby(["series", "method"])))
+    # By metric too: picking a metric's rows out of a part again and again takes longer than the figures.
+    of_part = dict(iter(items.groupby(["series", "method", "metric"])))
+    present = set(zip(items["series"], items["method"], strict=True))
     found = {}
     for series in sorted(items["series"].unique()):
         rows = []
         for info in summary.methods:
-            mine = of_part.get((series, info.name))
-            if mine is None:
+            if (series, info.name) not in present:
                 continue
-            figures = tuple(_figure(mine, known[metric.name], series, evaluation) for metric in shown)
-            rows.append((info, figures))
+            figures = []
+            for metric in shown:
+                parts = [of_part.get((series, info.name, item)) for item in known[metric.name].items]
+                there = [part for part in parts if part is not None] or [items.iloc[:0]]
+                mine = there[0] if len(there) == 1 else pd.concat(there)
+                figures.append(_figure(mine, known[metric.name], series, evaluation))
+            rows.append((info, tuple(figures)))
         found[str(series)] = SeriesFigures(shown, tuple(rows))
     return found
 
@@ -64,8 +70,7 @@ def series_address(series: str) -> str:
     return f"series/{slug}.html"
 
 
-def _figure(rows: pd.DataFrame, metric: ItemMetric, series: str, evaluation: EvaluationConfig) -> SeriesFigure:
-    mine = rows[rows["metric"].isin(metric.items)]
+def _figure(mine: pd.DataFrame, metric: ItemMetric, series: str, evaluation: EvaluationConfig) -> SeriesFigure:
     n, _, skipped = measurement_counts(mine, metric)
     _, sums = page_sums(mine[mine["skipped"].isna()], metric)
     value = float(metric.statistic(sums.sum(0)))
