@@ -162,8 +162,8 @@ def require_licensed(store: Store, bundle: ObjectRef) -> None:
 
 def _require_never_withdrawn(store: Store, name: str, bundle: ObjectRef) -> None:
     """Raises NotReleasable for a bundle that was released and is not any more: a run must not undo that by itself."""
-    released_once = any(move.digest == bundle.digest for move in store.refs.log(RELEASED, name))
-    if released_once and not _points_at(store, RELEASED, name, bundle):
+    released = [move.digest for move in store.refs.log(RELEASED, name)]
+    if bundle.digest in released and released[-1] != bundle.digest:  # the log: a crash may have left the pointer behind
         raise NotReleasable(
             f"it was released once and another one is now; `diffsensei release publish --name {name}` releases it again"
         )

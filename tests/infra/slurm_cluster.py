@@ -1,5 +1,8 @@
 """A private Slurm on this machine: own munged, slurmctld and two slurmd, with their files in one folder.
 
+Any number of them run beside one another, and beside a Slurm of the machine's own: all sockets, spools and states are
+in the folder, and its ports are kept from everyone else for as long as it lives.
+
 To have one by hand: ``python tests/infra/slurm_cluster.py FOLDER`` prints what leads to it, and ends it with Ctrl-C.
 """
 
@@ -62,13 +65,15 @@ class SlurmCluster:
         self.base = base
         self.conf = base / "slurm.conf"
         self._daemons: list[subprocess.Popen[bytes]] = []
+        self._reserved: list[socket.socket] = []
 
     def start(self) -> None:
         """Raises AssertionError with the daemons' last lines where it does not come up."""
         (self.base / "state").mkdir()
         for name in NODES:
             (self.base / f"spool-{name}").mkdir()
-        ports = _free_ports(1 + len(NODES))
+        self._reserved = [_reserved_port() for _ in range(1 + len(NODES))]
+        ports = [reserved.getsockname()[1] for reserved in self._reserved]
         host = socket.gethostname()
         nodes = [
             f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=8000"
@@ -116,6 +121,8 @@ class SlurmCluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+        for reserved in self._reserved:
+            reserved.close()
 
     def _munge_file(self, name: str) -> Path:
         kind = name.removesuffix("-file")
@@ -157,15 +164,13 @@ def slurm_cluster(base: Path) -> Iterator[SlurmCluster]:
         cluster.stop()
 
 
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+def _reserved_port() -> socket.socket:
+    """A socket on a port that the kernel gives nobody else while it is open, but that a daemon can listen on: both say
+    SO_REUSEADDR, and this one never listens."""
+    reserved = socket.socket()
+    reserved.bind(("127.0.0.1", 0))
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return reserved
 
 
 if __name__ == "__main__":
