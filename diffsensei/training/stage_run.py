@@ -166,7 +166,7 @@ class StageRun:
             llm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
     def compile(self, parts: Compilation, *, unet: UNet2DConditionModel) -> None:
-        """Compile the repeated ``blocks`` of ``unet``, or ``none``; ValueError without a C++ compiler."""
+        """Compile the transformer ``blocks`` of ``unet``, or ``none``; ValueError without a C++ compiler."""
         if parts == "blocks":
             compile_blocks(unet)
 
