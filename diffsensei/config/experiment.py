@@ -79,6 +79,11 @@ class ExperimentConfig(Config):
                 "runtime.parallelism shard: expected training.num_processes of 2 or more to share the weights, got 1; "
                 "set runtime.parallelism=replicate"
             )
+        if self.runtime.parallelism == "shard" and self.runtime.compile != "none":
+            raise ValueError(
+                "runtime.parallelism shard: expected runtime.compile none, got blocks; compiled blocks whose weights "
+                "are gathered for each pass were not tried, so set one of the two back"
+            )
         return self
 
     @model_validator(mode="after")

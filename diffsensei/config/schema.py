@@ -487,8 +487,8 @@ class RuntimeConfig(Config):
     gradient_checkpointing: Literal["none", "llm", "all"] = "none"
     """Networks whose activations are computed again in the backward pass: less memory, a third more time."""
     compile: Literal["none", "blocks"] = "none"
-    """torch.compile for the repeated blocks of the UNet in training: the same result to rounding, but a wait at the
-    first step of every size of panels; for runs with few sizes. Needs a C++ compiler."""
+    """torch.compile for the transformer blocks of the UNet in training: the same result to rounding, after a wait at
+    the first step. Needs a C++ compiler."""
     prompt_row_tokens: PositiveInt | None = None
     """Tokens in a row of the language model's training batch, which several prompts then share: the same result to
     rounding. None gives each prompt a row, padded to the longest."""

@@ -1,28 +1,27 @@
-"""torch.compile for the blocks that the UNet repeats: their kernels are fused, the network and its weights stay.
+"""torch.compile for the transformer blocks that the UNet repeats: their kernels are fused, network and weights stay.
 
 Blocks are compiled and not the whole network: a graph of one block serves all its repetitions, so that the first step
 waits minutes less, and hooks and masks of the conditions stay ordinary Python between the blocks.
+
+Not the convolutional blocks: their backward pass is compiled for the strides that Inductor chose for what their forward
+pass kept, which are numbers and not symbols, so that they would be compiled anew for each size of panels.
 """
 
 from diffusers.models.attention import BasicTransformerBlock
-from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
-
-BLOCKS = (BasicTransformerBlock, ResnetBlock2D)
-MAX_GRAPHS = 64
-"""Graphs kept per kind of block; past that a block runs uncompiled, as past 8 by PyTorch's own limit. Inductor makes
-graphs anew for each size of panels here, whatever ``dynamic`` says, so this serves runs with few sizes."""
 
 
 def compile_blocks(unet: nn.Module) -> None:
-    """Compile the repeated blocks of ``unet`` in place, each when it is first called; parameter names stay.
+    """Compile the transformer blocks of ``unet`` in place, each when it is first called; parameter names stay.
+
+    Sizes of panels are symbols in their graphs, which serve all of them.
 
     Raises ValueError on a machine without a C++ compiler.
     """
     _require_compiler()
     for module in unet.modules():
-        if isinstance(module, BLOCKS):
-            module.compile(dynamic=True, recompile_limit=MAX_GRAPHS)
+        if isinstance(module, BasicTransformerBlock):
+            module.compile(dynamic=True)
 
 
 def _require_compiler() -> None:

@@ -161,7 +161,7 @@ class StageRun:
             llm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
     def compile(self, *, unet: UNet2DConditionModel) -> None:
-        """Compile the repeated blocks of ``unet`` if runtime.compile asks for it; ValueError without a C++ compiler."""
+        """Compile the transformer blocks of ``unet`` if runtime.compile says so; ValueError without a C++ compiler."""
         if self._runtime.compile == "blocks":
             compile_blocks(unet)
 

@@ -88,6 +88,13 @@ def test_a_wrong_override_is_one_clear_line(assignment, said):
     assert "\n" not in str(error.value)
 
 
+def test_weights_in_parts_and_compiled_blocks_exclude_each_other():
+    shared = ["runtime.parallelism=shard", "training.num_processes=2"]
+    assert load_preset("paper", shared).runtime.parallelism == "shard"
+    with pytest.raises(ConfigError, match=r"expected runtime\.compile none, got blocks"):
+        load_preset("paper", [*shared, "runtime.compile=blocks"])
+
+
 def test_an_unknown_preset_lists_the_known():
     with pytest.raises(ConfigError, match="unknown preset 'huge'; known: tiny, small, paper"):
         load_preset("huge")

@@ -83,3 +83,15 @@ def test_a_stage_gives_the_same_losses_and_files(whole: Path, parts: Path, stage
     for name, tensor in tensors(one).items():
         assert tensor.dtype == expected[name].dtype
         torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-5)
+
+
+def test_in_bfloat16_the_trained_weights_stay_in_float32(
+    whole: Path, world: Any, experiment: Any, tmp_path: Path
+) -> None:
+    """Gathered in bfloat16, updated in float32: losses near those in float32, files and checkpoints as precise."""
+    launch(tmp_path, 2, calls(world, experiment, tmp_path, parallelism="shard", mixed_precision="bf16"))
+    for stage in STAGES:
+        for ours, expected in zip(log(tmp_path / stage / "output"), log(whole / stage / "output"), strict=True):
+            assert ours["train/loss"] == pytest.approx(expected["train/loss"], rel=0.05)
+        written = tensors(tmp_path / stage / "output") | tensors(tmp_path / stage / "workspace" / "checkpoints")
+        assert {tensor.dtype for tensor in written.values()} == {torch.float32}
