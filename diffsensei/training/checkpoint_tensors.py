@@ -29,7 +29,7 @@ def write_group(folder: Path, group: str, tensors: dict[str, Tensor], mesh: Devi
         save_file(tensors, path)
         return [path]
     writer = HuggingFaceStorageWriter(str(folder / group), save_distributed=True)
-    dcp.save(tensors, storage_writer=writer, process_group=mesh.get_group())  # type: ignore[arg-type]
+    dcp.save(tensors, storage_writer=writer, process_group=mesh.get_group())
     own = Ranks(mesh).rank + 1
     return sorted((folder / group).glob(f"shard-{own:05d}-*{SUFFIX}"))
 
@@ -57,11 +57,11 @@ def _read_parts(folder: Path, mesh: DeviceMesh | None) -> dict[str, Tensor]:
     tensors = {name: _room(entry.size, entry.properties.dtype, mesh) for name, entry in stored.items()}  # type: ignore[union-attr]
     reader = HuggingFaceStorageReader(str(folder))
     if mesh is not None:
-        dcp.load(tensors, storage_reader=reader, process_group=mesh.get_group())  # type: ignore[arg-type]
+        dcp.load(tensors, storage_reader=reader, process_group=mesh.get_group())
         return tensors
     with warnings.catch_warnings():  # that one process reads is meant
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        dcp.load(tensors, storage_reader=reader, no_dist=True)  # type: ignore[arg-type]
+        dcp.load(tensors, storage_reader=reader, no_dist=True)
     return tensors
 
 

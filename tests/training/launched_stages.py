@@ -11,6 +11,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+import torch.distributed as dist
 from pydantic import BaseModel, ConfigDict, validate_call
 
 from diffsensei.config.schema import RuntimeConfig
@@ -39,6 +40,7 @@ def launch(folder: Path, num_processes: int, calls: list[tuple[str, dict[str, An
 def main(calls: str) -> None:
     for entry, arguments in json.loads(Path(calls).read_text()):
         validate_call(config=ConfigDict(arbitrary_types_allowed=True))(resolve_name(entry))(**arguments)
+        dist.barrier()  # only the first process writes what the next stage may read
 
 
 def _plain(value: object) -> Any:
