@@ -7,7 +7,7 @@ from diffsensei.config import ExperimentConfig
 from diffsensei.costs.data_size import DataSize
 from diffsensei.costs.gpus import Gpu
 from diffsensei.costs.passes import Passes
-from diffsensei.costs.workload import Workload
+from diffsensei.costs.workload import Costs, Workload
 from diffsensei.evaluation.costs import count_scoring
 from infra.plan import in_order, make_plan
 from infra.stage import Json, Stage, stage_key
@@ -15,7 +15,7 @@ from infra.store import Store
 from tasks.ablations import SCORE, title, variant_stages, variants_of
 from tasks.pricing import COSTS, Price, Priced, count_work, data_size, notes_on, total_row
 
-ROW_COSTS = COSTS | {SCORE: partial(count_scoring, methods=1)}
+ROW_COSTS: Costs = {**COSTS, SCORE: partial(count_scoring, methods=1)}
 """A row's scores are of its own method alone."""
 
 

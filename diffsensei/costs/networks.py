@@ -129,7 +129,7 @@ def meta_text_encoder(reference: str) -> CLIPTextModel:
         return CLIPTextModel(CLIPTextConfig(**{name: known[name] for name in _TEXT}))
 
 
-def meta_vision_tower(reference: str) -> tuple[nn.Module, int]:
+def meta_vision_tower(reference: str) -> tuple[CLIPVisionModel, int]:
     """A transformer of the size of the image encoder that ``reference`` names, and the edge (pixels) of its input.
 
     Of a CLIP with both towers it is the one for images, of Magi that for crops.

@@ -130,7 +130,7 @@ def noise_predictor(unet: nn.Module, conditions: Conditions, *, character_scale:
         nonlocal kept
         with torch.no_grad():
             if kept is None:
-                kept = _projected(unet, region, tuple(latents.shape[-2:]))
+                kept = _projected(unet, region, (latents.shape[-2], latents.shape[-1]))
             with keeping(kept):
                 return _forward(unet, latents, timesteps, conditions, region)
 

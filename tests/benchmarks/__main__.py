@@ -19,6 +19,7 @@ from tests.benchmarks import (
     galleries,
     imbalance,
     packing,
+    pages,
     politeness,
     scoring,
     stalls,
@@ -35,6 +36,7 @@ TIMES: dict[str, Callable[[], Iterable[str]]] = {
     "politeness": politeness.table,
     "scoring_run": lambda: [f"Scoring {scoring.PANELS} panels by 7 sets from features: {scoring.run_seconds():.1f} s"],
     "frechet": scoring.frechet_lines,
+    "page_drawing": lambda: [pages.drawing_speed()],
     "stalls": lambda: [stalls.measured()],
     "packing_share": lambda: [
         f"Tokens of packed prompts that are no padding: {100 * packing.useful_share():.1f} % (97)"

@@ -2,7 +2,31 @@
 
 from types import ModuleType
 
-from tests.benchmarks import answers, dialogs, drawing, loading, look_alikes, loops, masks, packing, scoring
+from tests.benchmarks import (
+    answers,
+    cached_step,
+    dialogs,
+    drawing,
+    judging,
+    loading,
+    look_alikes,
+    loops,
+    masks,
+    packing,
+    scoring,
+)
 
-MODULES: tuple[ModuleType, ...] = (masks, dialogs, answers, packing, loops, drawing, look_alikes, loading, scoring)
+MODULES: tuple[ModuleType, ...] = (
+    masks,
+    dialogs,
+    answers,
+    packing,
+    loops,
+    cached_step,
+    drawing,
+    look_alikes,
+    loading,
+    judging,
+    scoring,
+)
 """Each has ``cases()``."""

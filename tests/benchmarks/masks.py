@@ -13,6 +13,8 @@ from tests.benchmarks.interleaved import Case
 from tests.benchmarks.per_box import reference_attention_mask
 
 NUM_QUERIES, SLOTS = 16, 4
+LOOP = 30
+"""Steps of a panel."""
 LAYERS = ((1, 10, 10), (2, 20, 60))
 """(halvings of the latents, heads, layers) of SDXL's levels with attention."""
 
@@ -28,6 +30,14 @@ def cases() -> Iterator[Case]:
             ours=partial(_ours, conditions, latents),
             goal=50.0,
         )
+    latents, conditions = (64, 64), _conditions(2)
+    yield Case(
+        name=f"character masks of {LOOP} guided steps, 512 px, one panel",
+        check=partial(_check, conditions, latents),
+        plain=partial(_plain_loop, conditions, latents),
+        ours=partial(_our_loop, conditions, latents),
+        goal=0.0,
+    )
 
 
 def _conditions(batch: int) -> Conditions:
@@ -58,14 +68,24 @@ def _plain(conditions: Conditions, latents: tuple[int, int]) -> list[Tensor]:
     return masks
 
 
-def _ours(conditions: Conditions, latents: tuple[int, int]) -> list[Tensor]:
-    placed = Region(conditions).on(latents, character_layout("mask", "reference"), unet=None)
+def _plain_loop(conditions: Conditions, latents: tuple[int, int]) -> list[list[Tensor]]:
+    return [_plain(conditions, latents) for _ in range(LOOP)]
+
+
+def _our_loop(conditions: Conditions, latents: tuple[int, int]) -> list[list[Tensor]]:
+    """The region of a denoising loop keeps its masks."""
+    region = Region(conditions)
+    return [_ours(conditions, latents, region) for _ in range(LOOP)]
+
+
+def _ours(conditions: Conditions, latents: tuple[int, int], region: Region | None = None) -> list[Tensor]:
+    placed = (region or Region(conditions)).on(latents, character_layout("mask", "reference"), unet=None)
     masks = []
     for level, _, layers in _levels(latents):
         for _ in range(layers):
-            region = placed.at(*level)
-        assert region is not None
-        masks.append(region.mask)
+            of_level = placed.at(*level)
+        assert of_level is not None
+        masks.append(of_level.mask)
     return masks
 
 

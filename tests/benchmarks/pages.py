@@ -1,5 +1,6 @@
 """Large drawn double pages as validation leaves them, and the panels cut from them, for benchmarks of the data path."""
 
+import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -8,6 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
+from diffsensei.config.presets import tiny
 from diffsensei.config.schema import SplitConfig, SyntheticSource
 from diffsensei.data.images import difference_hash, encode_png
 from diffsensei.data.panels.cutting import cut_panels
@@ -18,6 +20,7 @@ from diffsensei.data.tables import BOX, write_table
 PAGE_HEIGHT = 1600
 """Pixels; a double page is 2134 wide. A scan of MangaDex is about as large."""
 NUM_PAGES = 10
+TIMED_PAGES = 5
 _GRAIN = 3
 """Standard deviation of the scanner's noise: drawn pages are flat, and flat pages compress and decode far too well."""
 
@@ -29,7 +32,7 @@ def drawn_pages() -> tuple[Path, Path]:
     validated, output, workspace = root / "validated", root / "panels", root / "workspace"
     for folder in (validated / "pages", output, workspace):
         folder.mkdir(parents=True)
-    source = SyntheticSource(num_series=1, pages_per_series=NUM_PAGES, page_height=PAGE_HEIGHT, seed=5, defect_rate=0.0)
+    source = _source(PAGE_HEIGHT)
     rows: dict[str, list[dict[str, object]]] = {"pages": [], "panels": [], "characters": [], "dialogs": []}
     for number in range(NUM_PAGES):
         drawn = draw_page(source, 0, number)
@@ -68,6 +71,19 @@ def drawn_pages() -> tuple[Path, Path]:
     return validated, output
 
 
+def drawing_speed() -> str:
+    """A line: processor time of a double page as the tiny preset draws it, and as benchmarks of the data path do."""
+    times = []
+    for height in (tiny().data.source.page_height, PAGE_HEIGHT):  # type: ignore[union-attr]
+        source = _source(height)
+        draw_page(source, 0, 0)
+        began = time.process_time()
+        for number in range(1, 1 + TIMED_PAGES):
+            draw_page(source, 0, number)
+        times.append(f"{1e3 * (time.process_time() - began) / TIMED_PAGES:.0f} ms at {height} px")
+    return f"A drawn double page: {', '.join(times)} height"
+
+
 def cut(validated: Path, workspace: Path, output: Path, executor: Executor) -> None:
     """The stage, with one page held out."""
     split = SplitConfig(eval_pages_per_series=1, min_panels=2)
@@ -76,6 +92,10 @@ def cut(validated: Path, workspace: Path, output: Path, executor: Executor) -> N
 
 def panel_set() -> PanelSet:
     return PanelSet(drawn_pages()[1] / "train")
+
+
+def _source(height: int) -> SyntheticSource:
+    return SyntheticSource(num_series=1, pages_per_series=NUM_PAGES, page_height=height, seed=5, defect_rate=0.0)
 
 
 def _corners(box: object) -> dict[str, float]:

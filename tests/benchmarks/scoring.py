@@ -100,7 +100,7 @@ def small_run() -> tuple[Request, dict[tuple[str, int], PanelFeatures], Summary]
 def _run(
     rng: np.random.Generator, count: int
 ) -> tuple[list[BenchmarkPanel], Request, dict[tuple[str, int], PanelFeatures]]:
-    panels = [_panel(index) for index in range(count)]
+    panels = [benchmark_panel(index) for index in range(count)]
     truth = rng.normal(size=(count, WIDTH)).astype(np.float32)
     sets = {
         run: _seen(truth + noise * rng.normal(size=truth.shape).astype(np.float32), rng)
@@ -112,7 +112,8 @@ def _run(
     return panels, request, sets
 
 
-def _panel(index: int) -> BenchmarkPanel:
+def benchmark_panel(index: int) -> BenchmarkPanel:
+    """A small panel of a page of its own place, with one character and one dialog."""
     page = index // PER_PAGE
     character = BenchmarkCharacter(
         id=str(index % 2),

@@ -15,18 +15,11 @@ from diffsensei.costs.gpus import find_gpu
 from diffsensei.costs.networks import NotCounted, sizes
 from diffsensei.costs.passes import Passes
 from diffsensei.costs.stages import COSTS
-from diffsensei.costs.workload import StageCost, Workload
+from diffsensei.costs.workload import StageCost
+from tests.costs.workloads import few, workload
 
 PAPER = load_preset("paper")
 LLAMA = PAPER.model.foundations.llm
-
-
-def workload(config: ExperimentConfig, data: DataSize | None = None) -> Workload:
-    return Workload(config, data or DataSize.of_mangazero(config.data.buckets), Passes(config))
-
-
-def few(pages: dict[int, int]) -> DataSize:
-    return DataSize(Panels({10: 10}, (1.0,)), Panels(pages, (1.0,)), "a test")
 
 
 def count(config: ExperimentConfig, data: DataSize, *names: str) -> dict[str, StageCost]:

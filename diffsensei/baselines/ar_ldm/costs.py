@@ -1,5 +1,7 @@
 """What AR-LDM costs: a UNet that reads caption and history, and the encoder of both; all of it is trained."""
 
+from functools import cache, partial
+
 import torch
 from torch import Tensor, nn
 from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
@@ -32,10 +34,13 @@ def _draw(work: Workload) -> StageCost:
     method, base = work.config.baselines.ar_ldm, work.config.baselines.stable_diffusion
     unet, encoder = meta_sd_unet(base), _encoder(method, base).requires_grad_(False)
 
+    history = cache(partial(_history, encoder, method, backward=False))
+
     def panel(side: int, earlier: int) -> float:
         step = _unet(unet, method, base, side, earlier, backward=False).forward
-        history = _history(encoder, method, earlier, backward=False).forward
-        return 2 * history + work.denoised(method.sampling, side, method.sampling.steps * step, base.vae)
+        return 2 * history(earlier).forward + work.denoised(
+            method.sampling, side, method.sampling.steps * step, base.vae
+        )
 
     held = weights_of(unet, HALF) + weights_of(encoder, FLOAT)
     return work.drawn(panel, held, window=method.window, vae=base.vae)

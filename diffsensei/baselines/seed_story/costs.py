@@ -5,10 +5,11 @@ of a method that writes its own captions are a bound from below.
 """
 
 import math
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
 from diffsensei.baselines.seed_story.detokenizer import FeatureResampler
@@ -27,6 +28,7 @@ from diffsensei.costs.networks import (
     meta_vision_tower,
     sizes,
     vae_factor,
+    vision_sizes,
 )
 from diffsensei.costs.passes import language_pass
 from diffsensei.costs.workload import FLOAT, HALF, Costs, StageCost, Workload, weights_of
@@ -71,13 +73,20 @@ def _draw(work: Workload, *, writes: bool) -> StageCost:
     tower, llm = _Tower.of(method.visual_encoder), meta_llm(method.llm)
     drawer = _Drawer.of(work, method, tower).requires_grad_(False)
 
-    def panel(side: int, earlier: int) -> float:
+    @cache
+    def tell(earlier: int) -> float:
         told = language_pass(llm.model, (1 + earlier) * _tokens(method), backward=False).forward
         if writes:
             length = earlier * _tokens(method) + method.language.max_written_tokens
             told += language_pass(llm.model, length, backward=False).forward
-        branch = method.sampling.steps * drawer.cost(work, side, backward=False).forward
-        return told + work.denoised(method.sampling, side, branch)
+        return told
+
+    @cache
+    def draw(side: int) -> float:
+        return method.sampling.steps * drawer.cost(work, side, backward=False).forward
+
+    def panel(side: int, earlier: int) -> float:
+        return tell(earlier) + work.denoised(method.sampling, side, draw(side))
 
     held = weights_of(drawer, HALF) + weights_of(llm, HALF) + tower.weights
     return work.drawn(panel, held, window=method.window)
@@ -105,8 +114,8 @@ class _Tower:
             side = TRAINED_FRACTION * math.isqrt(len(qwen.positional_embedding)) * patch
             return cls(qwen, side, *qwen.attn_pool.query.shape)
         network, side = meta_vision_tower(reference)
-        known = network.config
-        return cls(network, side, (known.image_size // known.patch_size) ** 2, known.hidden_size)
+        known = vision_sizes(reference)
+        return cls(network, side, (side // int(known["patch_size"])) ** 2, int(known["hidden_size"]))
 
 
 def _qwen(reference: str) -> QwenTower | None:
@@ -125,10 +134,10 @@ def _qwen(reference: str) -> QwenTower | None:
 class _Drawer(nn.Module):
     """The de-tokenizer: feature resampler and SDXL, of whose weights keys and values are trained."""
 
-    def __init__(self, unet: nn.Module, resampler: FeatureResampler, features: Tensor) -> None:
+    def __init__(self, unet: UNet2DConditionModel, resampler: FeatureResampler, features: Tensor) -> None:
         super().__init__()
         self.unet, self.resampler = unet, resampler
-        self._features = features
+        self._features, self._channels = features, int(unet.config["in_channels"])
 
     @classmethod
     def of(cls, work: Workload, method: SeedStoryConfig, tower: _Tower) -> "_Drawer":
@@ -151,12 +160,12 @@ class _Drawer(nn.Module):
     def cost(self, work: Workload, side: int, *, backward: bool) -> PassCost:
         """One panel under one of guidance's conditions."""
         edge = side // vae_factor(work.config.model.foundations.vae)
-        channels = self.unet.config["in_channels"]  # type: ignore[index]
-        latents = torch.empty(1, channels, edge, edge, device="meta", dtype=torch.bfloat16)
+        latents = torch.empty(1, self._channels, edge, edge, device="meta", dtype=torch.bfloat16)
         time_ids = meta_conditions(work.config, 1).time_ids
 
         def run() -> Tensor:
-            conditions = Conditions(*self.resampler(self._features), time_ids)
+            prompt, pooled = self.resampler(self._features)
+            conditions = Conditions(prompt, pooled, time_ids)
             return predict_noise(self.unet, latents, torch.empty(1, device="meta"), conditions)
 
         return count_pass(self, run, backward=backward)

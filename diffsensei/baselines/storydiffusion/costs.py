@@ -40,12 +40,13 @@ def _page(
     work: Workload, unet: UNet2DConditionModel, config: SharingConfig, steps: int, first: int
 ) -> tuple[float, float]:
     """Operations of all steps of one branch: of ``first`` identity panels together, and of each later one."""
-    always = Schedule(config.replaced(early_rate=1.0, late_rate=1.0), 0)
-    whole, shared = Together(always, first), Together(always, first, step=config.unshared_steps)
-    apart = _pass(work, unet, config, whole, first)  # in the first steps, when all is banked and nothing shared
+    # One step that banks all, unshared, and then one that shares: what the many steps of a run consist of.
+    always = Schedule(config.replaced(unshared_steps=1, early_rate=1.0, late_rate=1.0), 0)
+    whole, shared = Together(always, first), Together(always, first, step=1)
+    apart = _pass(work, unet, config, whole, first)
     with_others = _pass(work, unet, config, shared, first)
     after_all = _pass(work, unet, config, Following(always, whole.bank), 1)
-    after_samples = _pass(work, unet, config, Following(always, shared.bank, step=config.unshared_steps), 1)
+    after_samples = _pass(work, unet, config, Following(always, shared.bank, step=1), 1)
     together = later = 0.0
     for step in range(steps):
         rate = config.early_rate if step < config.early_steps else config.late_rate

@@ -1,5 +1,7 @@
 """What StoryGen costs: its UNet once on a panel and, where others come before, once more on each of them."""
 
+from functools import cache, partial
+
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
@@ -33,11 +35,12 @@ def _train_context(work: Workload) -> StageCost:
     unet = _network(base, CONTEXT_ATTENTION)
     caption = work.passes.caption(base.text_encoder)
     encode = work.passes.vae_encode(base.vae, method.context_side)
+    context = cache(partial(_context, unet, base, method))
 
     def panel(side: int) -> PassCost:
         found = []
         for earlier, rate in _read_in_training(method).items():
-            operations, features = _context(unet, base, method, earlier)
+            operations, features = context(earlier)
             before = operations + earlier * (caption + encode) + caption
             found.append((rate, PassCost(before) + _panel(unet, base, side, features, backward=True)))
         forward, backward = (
@@ -56,8 +59,10 @@ def _draw(work: Workload) -> StageCost:
     caption = work.passes.caption(base.text_encoder)
     encode = work.passes.vae_encode(base.vae, method.context_side)
 
+    context = cache(partial(_context, unet, base, method))
+
     def panel(side: int, earlier: int) -> float:
-        operations, features = _context(unet, base, method, earlier)
+        operations, features = context(earlier)
         step = 2 * operations + 3 * _panel(unet, base, side, features, backward=False).forward
         before = 2 * caption + 2 * earlier * (caption + encode)
         return before + method.sampling.steps * step + work.passes.vae_decode(base.vae, side)
