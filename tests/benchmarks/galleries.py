@@ -39,8 +39,8 @@ def with_images(arguments: dict[str, Any], policy: str, output: Path) -> dict[st
 
 
 def largest_data_file(output: Path) -> int:
-    """Bytes."""
-    return max(path.stat().st_size for path in (output / "data").rglob("*.js"))
+    """Bytes, of the files of all evaluation sets."""
+    return max(path.stat().st_size for path in output.rglob("data/**/*.js"))
 
 
 def opening_seconds(output: Path, repeats: int = 5) -> dict[str, float]:

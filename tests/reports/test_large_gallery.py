@@ -5,7 +5,16 @@ import json
 import pytest
 
 from reports.site import build_report
-from tests.benchmarks.galleries import MAX_DATA_BYTES, PANELS, large_run, largest_data_file, with_images
+from tests.benchmarks.galleries import (
+    MAX_DATA_BYTES,
+    MAX_OPEN_S,
+    PANELS,
+    large_run,
+    largest_data_file,
+    opening_seconds,
+    with_images,
+)
+from tests.conftest import CHROMIUM
 from tests.reports.test_gallery import read_data
 
 pytestmark = pytest.mark.slow
@@ -23,6 +32,12 @@ def report(tmp_path_factory):
 
 def test_no_data_file_is_larger_than_two_megabytes(report):
     assert largest_data_file(report) <= MAX_DATA_BYTES
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH; apt-get install chromium")
+def test_pages_open_within_a_second(report):
+    seconds = opening_seconds(report, repeats=3)
+    assert max(seconds.values()) < MAX_OPEN_S, seconds
 
 
 def test_every_panel_is_in_the_lists_and_in_the_records(report):

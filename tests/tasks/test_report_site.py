@@ -18,6 +18,7 @@ from reports.site import build_report
 from tasks.published_reports import CHANNEL
 from tasks.report_files import export_text, report_page
 from tasks.report_site import Site, assemble_site, built_site, compare, find_version, publish_version
+from tasks.stages.reporting import shared_pictures
 from tests.reports.conftest import RunFolders, build_run
 
 RELEASE = ReleaseConfig(name="small-manga", version="1.2.3", licence="apache-2.0")
@@ -80,6 +81,18 @@ def test_versions_stand_side_by_side_and_share_their_pictures(store: Store, obje
     for name in names:
         there = [(folder / name).stat() for folder in (*pictures, built_site().folder / "assets")]
         assert len({(status.st_dev, status.st_ino) for status in there}) == 1
+
+
+def test_the_report_stage_is_given_the_pictures_of_the_site(
+    store: Store, reports: list[Path], objects: list[ObjectRef], tmp_path: Path
+) -> None:
+    publish_version(store, objects[0], RELEASE)
+    assert shared_pictures() == built_site().folder / "assets"
+    run = build_run(tmp_path / "again")
+    build_report(**run.arguments, encoded=shared_pictures())
+    pictures = list((run.arguments["output"] / "assets").iterdir())
+    assert pictures
+    assert all(os.path.samefile(path, shared_pictures() / path.name) for path in pictures)
 
 
 def test_the_second_is_compared_with_the_first(store: Store, objects: list[ObjectRef]) -> None:
