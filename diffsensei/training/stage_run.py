@@ -152,10 +152,10 @@ class StageRun:
         magi.model.to(self._accelerator.device)
         return EncodedCharacters(clip, magi, self.panel_set)
 
-    def recompute(self, *, unet: UNet2DConditionModel, llm: LlamaForCausalLM | None = None) -> None:
+    def recompute(self, *, unet: UNet2DConditionModel | None = None, llm: LlamaForCausalLM | None = None) -> None:
         """Keep no activations of the networks in runtime.gradient_checkpointing for the backward pass."""
         networks = self._runtime.gradient_checkpointing
-        if networks == "all":
+        if networks == "all" and unet is not None:
             unet.enable_gradient_checkpointing()
         if networks != "none" and llm is not None:
             llm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -12,6 +12,8 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from diffsensei.config.presets import tiny
 from diffsensei.methods import assembly
@@ -64,6 +66,25 @@ def assert_trained_alike_in_parts(train: partial[None], world: Any, root: Path, 
     entry = f"{train.func.__module__}:{train.func.__name__}"
     settings = common(world, again) | {"num_processes": 2, "runtime": RUNTIME.replaced(parallelism="shard")}
     launch(again, 2, [(entry, train.keywords | settings)])
+    _assert_close(again, root)
+
+
+def assert_recomputing_trains_alike(train: Callable[..., None], world: Any, root: Path, again: Path) -> None:
+    """``train`` has run in ``root``: with activations that are computed again it ends with the same, to rounding."""
+    in_backward: set[str] = set()
+
+    def seen(module: nn.Module, *_: object) -> None:
+        if torch._C._current_graph_task_id() != -1:
+            in_backward.add(type(module).__name__)
+
+    hook = register_module_forward_pre_hook(seen)
+    train(**common(world, again) | {"runtime": RUNTIME.replaced(gradient_checkpointing="all")})
+    hook.remove()
+    assert in_backward & {"BasicTransformerBlock", "LlamaMLP"}
+    _assert_close(again, root)
+
+
+def _assert_close(again: Path, root: Path) -> None:
     written, straight = (weights_in(folder / "output") for folder in (again, root))
     assert written.keys() == straight.keys()
     for path, content in straight.items():

@@ -64,6 +64,7 @@ def train_ar_ldm(
     width = text.model.config.hidden_size
     encoder = HistoryEncoder(text, load_grounded_captions(blip, width, text.tokenizer), caption_length)
     unet = load_sd_unet(base.unet, width)
+    run.recompute(unet=unet)
     batches = StoryBatches(
         run.plan(),
         run.panel_set,

@@ -73,6 +73,7 @@ def train_seed_story_language(
     )
     teller = StoryLanguage(loaded.model, loaded.tokenizer, resamplers, language.max_caption_tokens)
     teller.train_with_lora(language)
+    run.recompute(llm=teller.base)
     run.fit(StoryLanguageObjective(teller, visual), _batches(run, window, visual))
     if run.is_main:
         teller.merged_llm().save_pretrained(output / LLM)
@@ -136,6 +137,7 @@ def train_seed_story(
         second_dim=width - first_dim,
         pooled_dim=pooled_dim,
     )
+    run.recompute(unet=unet)
     objective = DetokenizerObjective(teller, visual, unet, feature_resampler, drop_rate, run.moments.scaling_factor)
     run.fit(objective, _batches(run, window, visual))
     if run.is_main:

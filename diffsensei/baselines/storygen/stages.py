@@ -67,6 +67,7 @@ def train_storygen_single(
     add_context(unet)
     train_only(unet, SELF_ATTENTION)
     objective = StoryGenObjective(unet, text, drops, run.moments.scaling_factor, mask_dialogs=mask_dialogs)
+    run.recompute(unet=unet)
     run.fit(objective, _batches(run, NO_EARLIER_PANELS, 1, max_dialogs))
     if run.is_main:
         save_unet(unet, output / "unet")
@@ -121,6 +122,7 @@ def train_storygen(
         mask_dialogs=mask_dialogs,
         vae=load_vae(base.vae),
     )
+    run.recompute(unet=unet)
     run.fit(objective, _batches(run, window, context_side, max_dialogs))
     if run.is_main:
         save_unet(unet, output / "unet")

@@ -25,6 +25,7 @@ from tests.baselines.asked import Asked, Person
 from tests.baselines.trained import (
     as_on_a_gpu,
     assert_drawn_alike,
+    assert_recomputing_trains_alike,
     assert_resumed_ends_alike,
     assert_trained_alike_in_parts,
     common,
@@ -102,6 +103,13 @@ def test_interrupted_it_ends_with_the_same_bytes(
     world: Any, recipe: ArLdmConfig, base: StableDiffusionParts, root: Path, tmp_path: Path
 ) -> None:
     assert_resumed_ends_alike(partial(train_ar_ldm, **training(recipe), base=base), world, root, tmp_path / "again")
+
+
+def test_recomputed_activations_give_the_same_weights(
+    world: Any, recipe: ArLdmConfig, base: StableDiffusionParts, root: Path, tmp_path: Path
+) -> None:
+    train = partial(train_ar_ldm, **training(recipe), base=base)
+    assert_recomputing_trains_alike(train, world, root, tmp_path / "again")
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from tests.baselines.trained import (
     TEXT,
     as_on_a_gpu,
     assert_drawn_alike,
+    assert_recomputing_trains_alike,
     assert_resumed_ends_alike,
     assert_trained_alike_in_parts,
     common,
@@ -118,6 +119,17 @@ def test_interrupted_both_stages_end_with_the_same_bytes(
     folders = {name: outputs[name] for name in ("pretrain", "language")}
     drawing = partial(train_seed_story, **second_stage(recipe), **folders, **world.named("vae", *TEXT))
     assert_resumed_ends_alike(drawing, world, outputs["trained"].parent, tmp_path / "drawing")
+
+
+def test_recomputed_activations_give_the_same_weights(
+    world: Any, recipe: SeedStoryConfig, outputs: dict[str, Path], tmp_path: Path
+) -> None:
+    """LoRA's dropout included, which must fall on the same values the second time."""
+    language = partial(train_seed_story_language, **first_stage(recipe), **world.named("vae"))
+    assert_recomputing_trains_alike(language, world, outputs["language"].parent, tmp_path / "language")
+    folders = {name: outputs[name] for name in ("pretrain", "language")}
+    drawing = partial(train_seed_story, **second_stage(recipe), **folders, **world.named("vae", *TEXT))
+    assert_recomputing_trains_alike(drawing, world, outputs["trained"].parent, tmp_path / "drawing")
 
 
 @pytest.mark.slow

@@ -18,7 +18,12 @@ from diffsensei.config.baselines import StableDiffusionParts, StoryGenConfig, St
 from diffsensei.config.presets import tiny
 from diffsensei.training.story_batch import StoryBatch
 from tests.baselines.asked import Asked, Person
-from tests.baselines.trained import assert_resumed_ends_alike, assert_trained_alike_in_parts, common
+from tests.baselines.trained import (
+    assert_recomputing_trains_alike,
+    assert_resumed_ends_alike,
+    assert_trained_alike_in_parts,
+    common,
+)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +135,13 @@ def test_interrupted_it_ends_with_the_same_bytes(
     else:
         train, root = partial(train_storygen, single=roots[0] / "output", **second_stage(recipe, base)), roots[1]
     assert_resumed_ends_alike(train, world, root, tmp_path / "again")
+
+
+def test_recomputed_activations_give_the_same_weights(
+    world: Any, recipe: StoryGenConfig, base: StableDiffusionParts, roots: tuple[Path, Path], tmp_path: Path
+) -> None:
+    train = partial(train_storygen, single=roots[0] / "output", **second_stage(recipe, base))
+    assert_recomputing_trains_alike(train, world, roots[1], tmp_path / "again")
 
 
 @pytest.mark.slow
