@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.flows.console import POOL, Console, stop, wait_for
+
 _HOME = tempfile.TemporaryDirectory(prefix="prefect-home-")
 # Prefect reads its home when it is imported, which is before any fixture runs.
 os.environ.update(PREFECT_HOME=_HOME.name, PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1")
@@ -51,3 +53,18 @@ def trivial_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("DIFFSENSEI_STORE", str(tmp_path / "store"))
     return "trivial_stage_functions"
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[Console]:
+    """A running server and a worker."""
+    console = Console(tmp_path)
+    started = [console.start("server", "start", "--port", str(console.port))]
+    try:
+        wait_for("the server's start", lambda: console.answers("health"))
+        started.append(console.start("worker", "start", "--pool", POOL, "--type", "process"))
+        wait_for("the worker's start", lambda: console.answers(f"work_pools/{POOL}"))
+        yield console
+    finally:
+        for process in reversed(started):
+            stop(process)

@@ -15,7 +15,7 @@ import pytest
 
 from infra.jobs.process import processes_of
 from infra.store import Store
-from tests.flows.test_deployment import CANCEL_S, POOL, Console
+from tests.flows.console import ANSWER_S, CANCEL_S, POOL, Console, stop, wait_for
 
 pytestmark = pytest.mark.long
 
@@ -27,10 +27,7 @@ ENDLESS = json.dumps(["data.source.pages_per_series=400"])
 
 
 def _wait(what: str, happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not happened():
-        assert time.monotonic() < deadline, f"{what} did not happen in {PATIENCE_S:.0f} s"
-        time.sleep(0.5)
+    wait_for(what, happened, PATIENCE_S)
 
 
 class Machine:
@@ -89,12 +86,7 @@ class Machine:
     def stop(self) -> None:
         for process in (*self.workers, self.server):
             if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                try:
-                    process.wait(30)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+                stop(process)
         for folder in self.store.stage_folders():
             for attempt in folder.attempts():
                 for pid in processes_of(attempt.intent().token):
@@ -204,5 +196,8 @@ def test_two_runs_at_once_share_each_stage(machine: Machine) -> None:
     runs = [machine.ingest() for _ in range(2)]
     for run_id in runs:
         _finish(machine, run_id)
-    states = {httpx.get(f"{machine.console.api}/flow_runs/{run_id}").json()["state"]["name"] for run_id in runs}
+    states = {
+        httpx.get(f"{machine.console.api}/flow_runs/{run_id}", timeout=ANSWER_S).json()["state"]["name"]
+        for run_id in runs
+    }
     assert states == {"Completed"}
