@@ -101,6 +101,15 @@ def visit(browser, site: Path):
     assert troubles == []
 
 
+def settled(tab):
+    """The tab, once its page has drawn itself.
+
+    Not by an idle network: on a machine with much else to do the browser sometimes never says that it is.
+    """
+    tab.wait_for_function("() => !document.querySelector('[data-list]:empty, [data-lists]:empty, .g-end:only-child')")
+    return tab
+
+
 def build_rows(run: RunFolders, base: Path, failed: str = "", reason: str = "stage stage1: out of memory") -> Path:
     """Made-up scores of every row but ``failed``, and what `build_ablations` makes of them."""
     rng = np.random.default_rng(1)
