@@ -104,9 +104,11 @@ def visit(browser, site: Path):
 def settled(tab):
     """The tab, once its page has drawn itself.
 
-    Not by an idle network: on a machine with much else to do the browser sometimes never says that it is.
+    Not by an idle network, of which a browser on a machine with much else to do sometimes never speaks; and asked by
+    the clock, as such a browser draws no frames for a while either.
     """
-    tab.wait_for_function("() => !document.querySelector('[data-list]:empty, [data-lists]:empty, .g-end:only-child')")
+    empty = "[data-list]:empty, [data-lists]:empty, .g-end:only-child"
+    tab.wait_for_function("empty => !document.querySelector(empty)", arg=empty, polling=100)
     return tab
 
 
