@@ -27,7 +27,7 @@ BLOCKS = (BasicTransformerBlock, ResnetBlock2D, LlamaDecoderLayer)
 
 def replicate_weights(objective: nn.Module, accelerator: Accelerator) -> nn.Module:
     """All of ``objective`` on the device of each process; what trains it."""
-    return accelerator.prepare(objective)  # type: ignore[no-any-return]
+    return accelerator.prepare(objective)
 
 
 def shard_weights(objective: nn.Module, accelerator: Accelerator) -> nn.Module:
@@ -44,7 +44,7 @@ def shard_weights(objective: nn.Module, accelerator: Accelerator) -> nn.Module:
         fully_shard(block, mesh=mesh, mp_policy=precision)
     fully_shard(objective, mesh=mesh, mp_policy=precision)
     # For autocast alone: no DistributedDataParallel around it.
-    return accelerator.prepare_model(objective, device_placement=False, evaluation_mode=True)  # type: ignore[no-any-return]
+    return accelerator.prepare_model(objective, device_placement=False, evaluation_mode=True)
 
 
 def checkpoint_mesh() -> DeviceMesh:
