@@ -38,9 +38,7 @@ def _stage1(work: Workload) -> StageCost:
 
 def _stage2(work: Workload) -> StageCost:
     """Each character is encoded twice, as its reference and as the panel shows it."""
-    stage, llm = work.config.training.stage2, work.passes.adapter_prompt
-    if work.config.runtime.gradient_checkpointing != "none":
-        llm = llm.recomputed()
+    stage, llm = work.config.training.stage2, work.of_llm(work.passes.adapter_prompt)
     frozen = HALF * (work.passes.llm_weights + sum(work.passes.unet_weights(None, conditioned=True)))
     return work.trained(
         stage,

@@ -66,6 +66,10 @@ class Workload:
         """``cost`` of a UNet in training, whose activations may be computed again."""
         return cost.recomputed() if self.config.runtime.gradient_checkpointing == "all" else cost
 
+    def of_llm(self, cost: PassCost) -> PassCost:
+        """The same of a language model."""
+        return cost if self.config.runtime.gradient_checkpointing == "none" else cost.recomputed()
+
     @property
     def tiers(self) -> tuple[int, ...]:
         """Edges (pixels) of the square panels that stand for a size tier each: its shapes cost about the same."""

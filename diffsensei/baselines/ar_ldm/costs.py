@@ -24,7 +24,7 @@ def _train(work: Workload) -> StageCost:
     history = _history(encoder, method, method.window, backward=True)
     return work.trained(
         method.training,
-        lambda side: history + _unet(unet, method, base, side, method.window, backward=True),
+        lambda side: history + work.of_unet(_unet(unet, method, base, side, method.window, backward=True)),
         weights_of(unet, FLOAT) + weights_of(encoder, FLOAT),
     )
 

@@ -47,8 +47,8 @@ def _train_language(work: Workload) -> StageCost:
     adapted = with_lora(meta_llm(method.llm), method.language)
     base = adapted.get_base_model().model  # type: ignore[operator]
     mean = _mean_read(work, method)
-    prompt = language_pass(base, round((1 + mean) * _tokens(method)), backward=True)
-    longest = language_pass(base, (1 + method.window) * _tokens(method), backward=True).kept_bytes
+    prompt = work.of_llm(language_pass(base, round((1 + mean) * _tokens(method)), backward=True))
+    longest = work.of_llm(language_pass(base, (1 + method.window) * _tokens(method), backward=True)).kept_bytes
     per_panel = PassCost(prompt.forward + (1 + mean) * tower.operations, prompt.backward, longest)
     held = weights_of(adapted, FLOAT) + weights_of(_resamplers(method, tower), FLOAT) + tower.weights
     return work.trained(method.language_training, lambda _: per_panel, held)
@@ -63,7 +63,9 @@ def _train_detokenizer(work: Workload) -> StageCost:
     drawer = _Drawer.of(work, method, tower)
     held = weights_of(drawer, FLOAT) + weights_of(llm, FLOAT) + tower.weights
     return work.trained(
-        method.detokenizer_training, lambda side: PassCost(before) + drawer.cost(work, side, backward=True), held
+        method.detokenizer_training,
+        lambda side: PassCost(before) + work.of_unet(drawer.cost(work, side, backward=True)),
+        held,
     )
 
 

@@ -24,7 +24,7 @@ def _train_single(work: Workload) -> StageCost:
     caption = PassCost(work.passes.caption(base.text_encoder))
     return work.trained(
         method.single,
-        lambda side: caption + _panel(unet, base, side, None, backward=True),
+        lambda side: caption + work.of_unet(_panel(unet, base, side, None, backward=True)),
         weights_of(unet, FLOAT) + _text(base),
     )
 
@@ -41,8 +41,8 @@ def _train_context(work: Workload) -> StageCost:
         found = []
         for earlier, rate in _read_in_training(method).items():
             operations, features = context(earlier)
-            before = operations + earlier * (caption + encode) + caption
-            found.append((rate, PassCost(before) + _panel(unet, base, side, features, backward=True)))
+            before = PassCost(operations + earlier * (caption + encode) + caption)
+            found.append((rate, before + work.of_unet(_panel(unet, base, side, features, backward=True))))
         forward, backward = (
             sum(rate * getattr(cost, part) for rate, cost in found) for part in ("forward", "backward")
         )
