@@ -72,5 +72,5 @@ def test_people_are_told_of_a_run_that_failed(
     wait_for("the notification", lambda: bool(heard))
     (told,) = heard
     assert told["subject"] == "ingest Failed"
-    assert "data.source.num_series" in told["body"]
+    assert "num_series: Input should be greater than or equal to 1, got 0" in told["body"]
     assert run_id in told["body"]
