@@ -100,8 +100,7 @@ def _context(
     unet: UNet2DConditionModel, base: StableDiffusionParts, method: StoryGenConfig, earlier: int
 ) -> tuple[float, Features]:
     """Operations of the UNet on so many earlier panels of one, and what it has of them."""
-    with torch.device("meta"):
-        noising = Noising(scaling_factor=1.0)
+    noising = Noising(scaling_factor=1.0).to("meta")
     latents = meta_latents(base, method.context_side).expand(earlier, -1, -1, -1).unsqueeze(0)
     features: Features = {}
 
