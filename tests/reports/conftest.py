@@ -101,17 +101,6 @@ def visit(browser, site: Path):
     assert troubles == []
 
 
-def settled(tab):
-    """The tab, once its page has drawn itself.
-
-    Not by an idle network, of which a browser on a machine with much else to do sometimes never speaks; and asked by
-    the clock, as such a browser draws no frames for a while either.
-    """
-    empty = "[data-list]:empty, [data-lists]:empty, .g-end:only-child"
-    tab.wait_for_function("empty => !document.querySelector(empty)", arg=empty, polling=100)
-    return tab
-
-
 def build_rows(run: RunFolders, base: Path, failed: str = "", reason: str = "stage stage1: out of memory") -> Path:
     """Made-up scores of every row but ``failed``, and what `build_ablations` makes of them."""
     rng = np.random.default_rng(1)

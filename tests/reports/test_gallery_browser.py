@@ -9,7 +9,7 @@ import pytest
 
 from reports.addresses import panel_address
 from reports.site import build_report
-from tests.reports.conftest import add_second_set, build_run, settled
+from tests.reports.conftest import add_second_set, build_run
 from tests.reports.test_gallery import read_data
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install playwright").expect
@@ -35,7 +35,8 @@ ADDRESSES = ("panels.html", "panel.html#panel2", "pages.html#0001abcdef", "extre
 def _settled(tab):
     """The tab, once everything is drawn."""
     tab.locator(".g-frame, .g-extremes, table").first.wait_for(state="attached")
-    return settled(tab)
+    tab.wait_for_load_state("networkidle")
+    return tab
 
 
 def _cards(tab, count):

@@ -13,7 +13,7 @@ from infra.store import Store
 from reports.addresses import panel_address
 from reports.site import PAGES, build_report
 from tasks.report_site import publish_version
-from tests.reports.conftest import build_rows, build_run, build_study, settled
+from tests.reports.conftest import build_rows, build_run, build_study
 
 pytestmark = pytest.mark.slow
 PAYLOADS = (
@@ -84,7 +84,8 @@ def visit(browser: Any, site: Path) -> Iterator[Callable[..., Any]]:
         tab.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
         tab.on("request", lambda r: None if r.url.startswith(site.as_uri()) else troubles.append(f"outside: {r.url}"))
         tab.goto(f"{site.as_uri()}/{address}")
-        return settled(tab)
+        tab.wait_for_load_state("networkidle")
+        return tab
 
     yield open_tab
     for tab in tabs:
@@ -220,7 +221,7 @@ def test_hostile_texts_stay_texts_on_every_page(browser: Any, tmp_path: Path, mo
     for address in ["index.html", *compared, *versions]:
         tab = browser.new_page()
         tab.goto(f"{site.as_uri()}/{address}")
-        settled(tab)
+        tab.wait_for_load_state("networkidle")
         assert tab.evaluate("window.pwned === undefined"), address
         assert tab.evaluate("Object.prototype.pwned === undefined"), address
         tab.close()
