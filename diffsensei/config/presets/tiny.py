@@ -122,10 +122,10 @@ def tiny() -> ExperimentConfig:
                 checkpoint_every_steps=50,
             ),
             stage1=GeneratorStageConfig(
-                steps=850,
+                steps=750,
                 learning_rate=1e-3,
                 warmup_steps=30,
-                decay_steps=425,
+                decay_steps=375,
                 weight_decay=0.01,
                 max_grad_norm=1.0,
                 global_batch_size=(16,),
