@@ -89,7 +89,11 @@ def test_in_bfloat16_the_trained_weights_stay_in_float32(
     whole: Path, world: Any, experiment: Any, tmp_path: Path
 ) -> None:
     """Gathered in bfloat16, updated in float32: losses near those in float32, files and checkpoints as precise."""
-    launch(tmp_path, 2, calls(world, experiment, tmp_path, parallelism="shard", mixed_precision="bf16"))
+    launch(
+        tmp_path,
+        2,
+        calls(world, experiment, tmp_path, runtime=RUNTIME.replaced(parallelism="shard"), mixed_precision="bf16"),
+    )
     for stage in STAGES:
         for ours, expected in zip(log(tmp_path / stage / "output"), log(whole / stage / "output"), strict=True):
             assert ours["train/loss"] == pytest.approx(expected["train/loss"], rel=0.05)

@@ -326,7 +326,7 @@ import json, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from diffsensei.config.schema import BucketConfig, TrainStageConfig, UNetConfig
+from diffsensei.config.schema import BucketConfig, RuntimeConfig, TrainStageConfig, UNetConfig
 from diffsensei.training.stages import pretrain
 arguments = json.loads(sys.argv[1])
 for name in ("panels", "features", "workspace", "output"):
@@ -334,6 +334,7 @@ for name in ("panels", "features", "workspace", "output"):
 arguments["stage"] = TrainStageConfig(**arguments["stage"])
 arguments["unet"] = UNetConfig(**arguments["unet"])
 arguments["buckets"] = BucketConfig(**arguments["buckets"])
+arguments["runtime"] = RuntimeConfig(**arguments["runtime"])
 pretrain(**arguments)
 """
 
@@ -341,7 +342,7 @@ pretrain(**arguments)
 def child(world: Any, experiment: Any, root: Path, launcher: tuple[str, ...] = (), **more: Any) -> Any:
     """The stage in a process of its own, as a job runs it."""
     arguments = common(world, root, stage=experiment.training.pretrain.model_dump()) | world.named(*TEXT) | more
-    arguments |= {"buckets": arguments["buckets"].model_dump()}
+    arguments |= {name: arguments[name].model_dump() for name in ("buckets", "runtime")}
     arguments |= {"unet": experiment.model.unet.model_dump(), "unet_weights": "random", "caption_drop_rate": 0.05}
     script = root / "child.py"
     script.write_text(CHILD)

@@ -10,7 +10,7 @@ from tests.benchmarks.gpu.setting import cpu_setting
 
 LINES = {
     "training": r"stage 1, 64 px, 2 panels, eager: \d+ ms, [\d.]+ panels/s, .* of the ceiling",
-    "drawing": r"drawing, 64 px, [12] together, \d+ steps: [\d.]+ panels/s",
+    "drawing": r"drawing, 64 px, [12] together, \d+ steps, eager: [\d.]+ panels/s",
     "stage2": r"stage 2, 64 px, 2 panels, prompts (padded|in rows of 1024 tokens): \d+ ms",
 }
 
