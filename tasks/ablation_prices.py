@@ -1,6 +1,6 @@
 """What the paper's ablations cost: every row by the stages that no row above it shares."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from diffsensei.config import ExperimentConfig
@@ -9,10 +9,9 @@ from diffsensei.costs.gpus import Gpu
 from diffsensei.costs.passes import Passes
 from diffsensei.costs.workload import Costs, Workload
 from diffsensei.evaluation.costs import count_scoring
-from infra.plan import in_order, make_plan
-from infra.stage import Json, Stage, stage_key
+from infra.plan import make_plan
 from infra.store import Store
-from tasks.ablations import SCORE, title, variant_stages, variants_of
+from tasks.ablations import SCORE, expected_keys, title, variant_stages, variants_of
 from tasks.pricing import COSTS, Price, Priced, count_work, data_size, notes_on, total_row
 
 ROW_COSTS: Costs = {**COSTS, SCORE: partial(count_scoring, methods=1)}
@@ -31,7 +30,7 @@ def price_ablations(config: ExperimentConfig, store: Store, gpu: Gpu, utilisatio
     data: DataSize | None = None
     for variant, own in variants_of(config):
         stages = variant_stages(variant, own)
-        keys = _expected_keys(stages, own.keyed())
+        keys = expected_keys(stages, own.keyed())
         plan = make_plan(stages, own.keyed(), store)
         data = data or data_size(own, plan)
         work = [row for row in plan.work if keys[row.stage] not in counted]
@@ -45,15 +44,6 @@ def price_ablations(config: ExperimentConfig, store: Store, gpu: Gpu, utilisatio
     return Price(
         (*rows, total_row("together", every, gpu, utilisation) | {"stages": ""}), notes_on(basis, gpu, utilisation)
     )
-
-
-def _expected_keys(stages: Sequence[Stage], values: Mapping[str, Json]) -> dict[str, str]:
-    """Stage -> what its result depends on, also where no input is there yet: equal where two rows share the stage."""
-    keys: dict[str, str] = {}
-    for stage in in_order(stages):
-        inputs = {argument: keys[source] for argument, source in stage.inputs.items()}
-        keys[stage.name] = stage_key(stage, stage.values(values), inputs)
-    return keys
 
 
 def _named(priced: Sequence[Priced]) -> str:

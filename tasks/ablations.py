@@ -6,15 +6,15 @@ equals the main run finds the main run's stages. A row that fails is a failed ro
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from diffsensei.config import ExperimentConfig, config_digest
 from diffsensei.config.overrides import override
 from diffsensei.evaluation.ablations import VARIANTS, Variant
 from infra.outcome import StageCancelled
-from infra.plan import make_plan
-from infra.stage import Stage, stage_key
+from infra.plan import in_order, make_plan
+from infra.stage import Json, Stage, stage_key
 from infra.store import ObjectRef, Store
 from tasks.artifacts import show_lines
 from tasks.pipeline import run_alone, run_graph
@@ -92,18 +92,27 @@ def ablation_graph(rows: Sequence[tuple[Variant, ExperimentConfig]]) -> tuple[di
     nodes: dict[str, Node] = {}
     scored = {}
     for variant, config in rows:
-        own: dict[str, str] = {}
-        for stage in placed(variant_stages(variant, config), config):
-            values = stage.values(config.keyed())
-            sources = {argument: own[source] for argument, source in stage.inputs.items()}
-            own[stage.name] = name = stage_key(stage, values, sources)
-            if name not in nodes:
+        stages, values = placed(variant_stages(variant, config), config), config.keyed()
+        keys = expected_keys(stages, values)
+        for stage in stages:
+            if keys[stage.name] not in nodes:
                 shown = f"{stage.name} ({title(variant)})"
-                nodes[name] = Node(shown, replace(stage, inputs=sources, may_fail=True), values)
-        scored[variant.key] = own[SCORE]
+                sources = {argument: keys[source] for argument, source in stage.inputs.items()}
+                node = Node(shown, replace(stage, inputs=sources, may_fail=True), stage.values(values))
+                nodes[keys[stage.name]] = node
+        scored[variant.key] = keys[SCORE]
     forms = Counter(node.stage.name for node in nodes.values())
     alone = {name: replace(node, title=node.stage.name) for name, node in nodes.items() if forms[node.stage.name] == 1}
     return nodes | alone, scored
+
+
+def expected_keys(stages: Sequence[Stage], values: Mapping[str, Json]) -> dict[str, str]:
+    """Stage -> what its result depends on, also where no input is there yet: equal where two rows share the stage."""
+    keys: dict[str, str] = {}
+    for stage in in_order(stages):
+        inputs = {argument: keys[source] for argument, source in stage.inputs.items()}
+        keys[stage.name] = stage_key(stage, stage.values(values), inputs)
+    return keys
 
 
 async def _collected(

@@ -11,10 +11,10 @@ from diffsensei.config import ExperimentConfig
 from infra.jobs.spec import Backend
 from infra.outcome import StageResult
 from infra.plan import make_plan
-from infra.stage import Stage, stage_key
+from infra.stage import Stage
 from infra.store import ObjectRef, Store
 from tasks.artifacts import show_plan
-from tasks.cancellation import STAGE_KEY, Followed, watch_for_cancel
+from tasks.cancellation import Followed, watch_for_cancel
 from tasks.placement import configured_backend, limited, placed
 from tasks.planning import needed_for
 from tasks.publication import open_store
@@ -84,11 +84,10 @@ async def run_alone(
     title = title or stage.name
     stage, backend = limited(stage, config), configured_backend(config.jobs)
     values = stage.values(config.keyed())
-    key = stage_key(stage, values, {argument: ref.digest for argument, ref in inputs.items()})
     run_id = str(flow_run.id)
-    Followed(store, run_id).add(title, key)
     with open_view() as view:
-        work = StageWork(title, stage, values, inputs, store, backend, {STAGE_KEY: key}, view)
+        work = StageWork(title, stage, values, inputs, store, backend, view)
+        Followed(store, run_id).add(title, work.key)
         async with watch_for_cancel(store, run_id):
             state = await run_stage(title, work)
             return await state.aresult()

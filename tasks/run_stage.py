@@ -19,6 +19,7 @@ from infra.jobs.spec import Backend
 from infra.outcome import StageError, StageResult
 from infra.stage import Action, Stage, stage_key
 from infra.store import ObjectRef, Store
+from tasks.cancellation import STAGE_KEY
 from tasks.gpu_limit import gpu_slots
 from tasks.terminal import StageView, describe_progress, share
 
@@ -42,7 +43,6 @@ class StageWork:
         inputs: Mapping[str, ObjectRef],
         store: Store,
         backend: Backend,
-        labels: Mapping[str, str],
         view: StageView,
     ) -> None:
         self.stage = stage
@@ -51,8 +51,8 @@ class StageWork:
         self._inputs = inputs
         self._store = store
         self._backend = backend
-        self._labels = labels
         self._view = view
+        self.key = stage_key(stage, values, {argument: ref.digest for argument, ref in inputs.items()})
         self._artifact: UUID | None = None
         self._shown_at = float("-inf")
 
@@ -71,7 +71,7 @@ class StageWork:
                     self._store,
                     self._backend,
                     self._show,
-                    labels=self._labels,
+                    labels={STAGE_KEY: self.key},
                 )
         except StageError as error:
             self._view.finished(self._title, str(error.state), time.monotonic() - began)
@@ -85,10 +85,7 @@ class StageWork:
 
     def _is_stored(self) -> bool:
         """Whether the result only needs to be found: that waits for no GPU."""
-        digests = {argument: ref.digest for argument, ref in self._inputs.items()}
-        return (
-            self._store.stage_folder(self.stage.name, stage_key(self.stage, self._values, digests)).done() is not None
-        )
+        return self._store.stage_folder(self.stage.name, self.key).done() is not None
 
     async def _show(self, progress: dict[str, Any]) -> None:
         self._view.progressed(self._title, progress)

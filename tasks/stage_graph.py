@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from infra.jobs.local import LocalBackend
 from infra.jobs.spec import Backend
 from infra.outcome import StageResult
-from infra.stage import Json, Stage, stage_key
+from infra.stage import Json, Stage
 from infra.store import Store
-from tasks.cancellation import STAGE_KEY, Followed
+from tasks.cancellation import Followed
 from tasks.run_stage import StageWork, run_stage
 from tasks.terminal import StageView
 
@@ -113,11 +113,8 @@ class StageGraph:
         kept = {argument: source for argument, source in node.stage.inputs.items() if source in self.results}
         inputs = {argument: self.results[source].object for argument, source in kept.items()}
         stage = replace(node.stage, inputs=kept)
-        key = stage_key(stage, node.values, {argument: ref.digest for argument, ref in inputs.items()})
-        self._followed.add(node.title, key)
-        work = StageWork(
-            node.title, stage, node.values, inputs, self._store, self._backend, {STAGE_KEY: key}, self._view
-        )
+        work = StageWork(node.title, stage, node.values, inputs, self._store, self._backend, self._view)
+        self._followed.add(node.title, work.key)
         state = await run_stage(node.title, work)
         return await state.aresult()
 
