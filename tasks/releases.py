@@ -14,6 +14,7 @@ from infra.lineage import Lineage
 from infra.refs import Ref
 from infra.store import ObjectDamaged, ObjectMissing, ObjectRef, Store
 from tasks.events import announce_checkpoint
+from tasks.licences import unlicensed_pages
 from tasks.tombstones import buried_under
 
 CANDIDATE = "candidate"
@@ -24,8 +25,6 @@ PUBLISHED = (APPROVED, RELEASED)
 """The channels that others draw with: what enters one is announced."""
 VERSIONS = "versions"
 CERTIFIED = "certified"
-SOURCES = ("data.source", "data.evaluation_source")
-"""Fields of a configuration that say where pages come from."""
 
 
 class NotReleasable(ValueError):
@@ -140,23 +139,12 @@ def require_unburied(store: Store, ref: ObjectRef) -> None:
 
 
 def require_licensed(store: Store, bundle: ObjectRef) -> None:
-    """Raises NotReleasable where pages from outside are behind the bundle and nobody has said by what right.
-
-    A drawn world is the project's own, and Manga109 is only read by who has accepted its terms.
-    """
-    if store.manifest(bundle).config["release"].get("pages_licence", "").strip():
-        return
-    lineage = Lineage(store)
-    kinds = {
-        source["kind"]
-        for ref in lineage.upstream(bundle)
-        for field in SOURCES
-        if (source := lineage.manifests[ref].config.get(field))
-    }
-    unknown = sorted(kinds - {"synthetic", "manga109"})
+    """Raises NotReleasable where nobody has said by what right some of the pages behind the bundle were used."""
+    unknown = unlicensed_pages(store, bundle)
     if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         raise NotReleasable(
-            f"the licence of its pages ({', '.join(unknown)}) is not known; say it in release.pages_licence"
+            f"the licence of its pages is not known ({unknown[0]}{more}); name it in release.pages_licences"
         )
 
 

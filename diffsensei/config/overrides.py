@@ -2,20 +2,29 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from diffsensei.config.base import Config
 from diffsensei.config.experiment import ExperimentConfig
+from diffsensei.config.gate import Against
 from diffsensei.config.presets import PRESETS
 from diffsensei.config.schema import DataSource
 
 SOURCE_KIND = "data.source.kind"
-SOURCES: dict[str, type[Config]] = {
-    model.model_fields["kind"].default: model for model in get_args(get_args(DataSource)[0])
-}
+
+
+def _by_kind(union: Any) -> dict[str, type[Config]]:
+    return {model.model_fields["kind"].default: model for model in get_args(get_args(union)[0])}
+
+
+SOURCES = _by_kind(DataSource)
 """What ``data.source.kind`` may say, and the fields that come with it."""
+
+_KINDS = {"source": SOURCES, "against": _by_kind(Against)}
+"""Field -> its kinds. Pydantic's locations hold the kind as a part of its own, which nobody wrote."""
 
 _UNSET = object()
 """Stands for a field of a switched source that has no default: it can be set, and is missing until it is."""
@@ -76,7 +85,8 @@ def describe(error: ValidationError) -> str:
     """A pydantic error as one line: path, what is wrong, what came."""
 
     def one(item: Any) -> str:
-        path = ".".join(str(part) for part in item["loc"])
+        parts = [str(part) for part in item["loc"]]
+        path = ".".join(part for before, part in pairwise(["", *parts]) if part not in _KINDS.get(before, ()))
         message = item["msg"].removeprefix("Value error, ")
         came = "" if isinstance(item["input"], dict) else f", got {item['input']!r}"
         return f"{path}: {message}{came}" if path else message

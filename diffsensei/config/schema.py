@@ -432,14 +432,22 @@ class StudyConfig(Config):
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)]
 
 
+class PagesLicence(Config):
+    """By what right some of the pages were used."""
+
+    pages: str = "*"
+    """Which: a pattern of their paths, such as ``Series/*``."""
+    licence: Annotated[str, Field(pattern=r"^[^\r\n]*\S[^\r\n]*$")]
+    """Licence or permission, as it stands on the model card."""
+
+
 class ReleaseConfig(Config):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
     licence: str
     """Of the weights."""
-    pages_licence: str = ""
-    """Licence or permission under which pages from outside were used (mangazero, files). Without it, what was made from
-    them is not released."""
+    pages_licences: tuple[PagesLicence, ...] = ()
+    """Of pages from outside (mangazero, files). What was made from a page that none of them names is not released."""
 
 
 class ReportConfig(Config):

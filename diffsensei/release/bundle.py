@@ -21,6 +21,7 @@ def build_bundle(
     model: ModelConfig,
     sampling: SamplingConfig,
     conditioning: ConditioningConfig,
+    source_kind: str,
     stage1: Path,
     stage2: Path,
     score: Path,
@@ -41,7 +42,14 @@ def build_bundle(
     (image,) = pipeline([request], output / "sample", sampling)
     image.save(output / "sample" / f"{SAMPLE_ID}.png")
     progress.advance()
-    card = model_card(release=release, model=model, sampling=sampling, conditioning=conditioning, score=score)
+    card = model_card(
+        release=release,
+        model=model,
+        sampling=sampling,
+        conditioning=conditioning,
+        source_kind=source_kind,
+        score=score,
+    )
     (output / "README.md").write_text(card, encoding="utf-8")
     progress.advance()
     write_manifest(output, release.name, release.version)

@@ -59,9 +59,13 @@ def model_card(
     model: ModelConfig,
     sampling: SamplingConfig,
     conditioning: ConditioningConfig,
+    source_kind: str,
     score: Path,
 ) -> str:
-    """``README.md`` of a bundle, with the figures in the folder ``score``. Raises ValueError where there are none."""
+    """``README.md`` of a bundle, with the figures in the folder ``score``. Raises ValueError where there are none.
+
+    ``source_kind``: ``data.source.kind`` of the pages it was trained on.
+    """
     path = score / "summary.json"
     if not path.is_file():
         raise ValueError(f"{score} holds no benchmark result: summary.json is missing; run the score stage")
@@ -79,7 +83,8 @@ def model_card(
         sampling=sampling,
         conditioning=conditioning,
         summary=summary,
-        synthetic=model.foundations.vae.startswith(EMBEDDED),
+        source_kind=source_kind,
+        embedded=model.foundations.vae.startswith(EMBEDDED),
         percent=f"{100 * summary.confidence:g}",
         rows=[_row(summary, method) for method in summary.methods],
     )

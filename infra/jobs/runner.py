@@ -1,8 +1,8 @@
 """The process beside a job: ``python -m infra.jobs.runner [--stay] <attempt folder> [words before the command]``.
 
 It leaves its caller (own session, reparented), holds the attempt's lock, writes ``job.json`` itself, starts the
-command, passes a request to stop on to it, keeps the wall time, and writes ``exit.json``. Starting it twice on one
-attempt starts the command once: the second one finds the lock held or ``job.json`` there and goes away.
+command, passes a request to stop on to it, keeps wall time and log in bounds, and writes ``exit.json``. Starting it
+twice on one attempt starts the command once: the second one finds the lock held or ``job.json`` there and goes away.
 
 With ``--stay`` it is itself the scheduler's job: it stays where it is, ends with the command's exit code, asks the
 command to save early enough for the scheduler's own time limit, and may start again when the scheduler does. With
@@ -23,6 +23,7 @@ from pathlib import Path
 
 from infra.files import try_lock, write_json
 from infra.jobs.attempt import Attempt, Running
+from infra.jobs.log import shorten_log
 from infra.jobs.process import identify, num_oom_kills, processes_of, signal_all
 from infra.jobs.spec import ID_VARIABLE, RESTARTS_VARIABLE, JobRef, JobState
 from infra.manifest import utc_now
@@ -170,6 +171,7 @@ class Runner:
             if now - leased > _LEASE_EVERY_S:
                 leased = now
                 with suppress(OSError):  # a full disk must not leave the command without its runner
+                    shorten_log(self._attempt.log_path)
                     self._attempt.renew_lease()
             with suppress(subprocess.TimeoutExpired):
                 child.wait(_TICK_S)

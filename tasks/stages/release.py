@@ -26,13 +26,14 @@ def release_stages(config: ExperimentConfig) -> list[Stage]:
     return [
         Stage(
             name="bundle",
-            version=1,
+            version=2,
             entry="diffsensei.release.bundle:build_bundle",
             config={
                 "release": "release",
                 "model": "model",
                 "sampling": "sampling",
                 "conditioning": "data.conditioning",
+                "source_kind": "data.source.kind",
             },
             inputs={"stage1": "stage1", "stage2": "stage2", "score": "score"},
             resources=compute(config),

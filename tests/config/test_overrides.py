@@ -35,7 +35,8 @@ def test_the_same_kind_keeps_its_values() -> None:
     [
         (["data.source.kind=folder"], "data.source.kind: expected one of synthetic, mangazero, manga109, files"),
         (["data.source.kind=[1]"], r"data.source.kind: expected one of .*, got \[1\]"),
-        (["data.source.kind=files"], r"data.source.*paths: Field required"),
+        (["data.source.kind=files"], "^data.source.paths: Field required$"),
+        (["data.source.num_series=0"], "^data.source.num_series: Input should be greater than or equal to 1, got 0$"),
         (
             ["data.source.kind=files", "data.source.seed=1"],
             "unknown field 'data.source.seed': data.source has kind, paths",

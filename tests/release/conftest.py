@@ -84,6 +84,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
             "model": model,
             "sampling": config.sampling.replaced(steps=3),
             "conditioning": config.data.conditioning,
+            "source_kind": config.data.source.kind,
             "stage1": root / "stage1",
             "stage2": root / "stage2",
             "score": root / "score",

@@ -8,6 +8,7 @@ from PIL import Image
 from diffsensei.inference.request import read_requests
 from diffsensei.release.bundle import build_bundle
 from diffsensei.release.manifest import check_manifest
+from diffsensei.release.model_card import model_card
 
 
 def test_a_bundle_holds_pipeline_card_sample_and_checksums(bundle: Path) -> None:
@@ -56,9 +57,28 @@ def test_the_code_in_the_card_draws_the_sample(bundle: Path, tmp_path: Path) -> 
     assert np.abs(difference).max() <= 1
 
 
-def test_missing_score_is_one_line(stages, tmp_path: Path) -> None:
-    from diffsensei.release.model_card import model_card
+CARD = ("release", "model", "sampling", "conditioning", "source_kind", "score")
 
-    arguments = {name: stages.arguments[name] for name in ("release", "model", "sampling", "conditioning")}
+
+def test_missing_score_is_one_line(stages, tmp_path: Path) -> None:
+    arguments = {name: stages.arguments[name] for name in CARD} | {"score": tmp_path}
     with pytest.raises(ValueError, match="run the score stage"):
-        model_card(**arguments, score=tmp_path)
+        model_card(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("mangazero", "MangaZero annotations with the pages they name."),
+        ("manga109", "Manga109, under its terms."),
+        ("files", "Pages of a collection of the trainer's own"),
+    ],
+)
+def test_the_card_says_what_it_was_trained_on_and_by_what_right(stages, kind: str, said: str) -> None:
+    ours = [{"pages": "Ours/*", "licence": "drawn by <us>"}, {"licence": "CC-BY-4.0"}]
+    arguments = {name: stages.arguments[name] for name in CARD} | {"source_kind": kind}
+    card = model_card(**arguments | {"release": stages.arguments["release"].replaced(pages_licences=ours)})
+    assert said in card
+    assert "No third party's drawings" not in card
+    assert "The frozen parts" in card
+    assert "\n- `Ours/*`: drawn by &lt;us&gt;\n- `*`: CC-BY-4.0\n\n## Results" in card

@@ -1,7 +1,7 @@
 """From candidate to release and back: what moves a bundle on, and what refuses to."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from tasks.releases import (
 from tasks.releasing import list_releases, verify_release
 from tests.gate.conftest import gate, make_candidate, rule
 from tests.infra.signing_keys import new_keys
+from tests.tasks.conftest import ValidatedPage
 
 NAME = load_preset("tiny").release.name
 PASSES = gate(rule())
@@ -58,10 +59,10 @@ def build(store: Store, tmp_path: Path) -> Build:
         version: str = "0.1.0",
         git: GitState = UNKNOWN,
         pages: ObjectRef | None = None,
-        pages_licence: str = "",
+        pages_licences: Sequence[dict[str, str]] = (),
         **scored: Any,
     ) -> tuple[ExperimentConfig, ObjectRef, ObjectRef]:
-        release = load_preset("tiny").release.replaced(version=version, pages_licence=pages_licence)
+        release = load_preset("tiny").release.replaced(version=version, pages_licences=pages_licences)
         config = load_preset("tiny").replaced(gate=rules, release=release)
         candidate = make_candidate(tmp_path / f"candidate-{next(numbers)}", **scored)
         (candidate.bundle / "weights.safetensors").write_text(weights)
@@ -150,31 +151,54 @@ def test_uncommitted_code_is_refused_where_the_gate_asks(store: Store, build: Bu
     assert _settle(store, build("two", strict, git=GitState(commit="a" * 40), gains=gains)).channel == RELEASED
 
 
+OURS = {"pages": "Ours/*", "licence": "drawn by us"}
+ALL = {"pages": "*", "licence": "CC-BY-4.0"}
+
+
 @pytest.mark.parametrize(
-    ("source", "licence", "channel"),
+    ("source", "licences", "unknown"),
     [
-        ({"kind": "files", "paths": ["scans"]}, "", CANDIDATE),
-        ({"kind": "mangazero", "annotations": "a.json"}, "  ", CANDIDATE),
-        ({"kind": "files", "paths": ["scans"]}, "drawn by us", RELEASED),
-        ({"kind": "synthetic"}, "", RELEASED),
-        ({"kind": "manga109", "root": "m", "accept_terms": True}, "", RELEASED),
+        ({"kind": "files", "paths": ["Ours", "Theirs"]}, [], "Ours/001.jpg and 1 more"),
+        ({"kind": "files", "paths": ["Ours", "Theirs"]}, [OURS], "Theirs/001.jpg"),
+        ({"kind": "mangazero", "annotations": "a.json"}, [OURS], "Theirs/001.jpg"),
+        ({"kind": "files", "paths": ["Ours", "Theirs"]}, [OURS, ALL], ""),
+        ({"kind": "mangazero", "annotations": "a.json"}, [ALL], ""),
+        ({"kind": "synthetic"}, [], ""),
+        ({"kind": "manga109", "root": "m", "accept_terms": True}, [], ""),
     ],
 )
 def test_what_was_made_from_pages_of_unknown_licence_is_not_released(
-    store: Store, build: Build, tmp_path: Path, source: dict[str, Any], licence: str, channel: str
+    store: Store,
+    build: Build,
+    validated_page: ValidatedPage,
+    tmp_path: Path,
+    source: dict[str, Any],
+    licences: list[dict[str, str]],
+    unknown: str,
 ) -> None:
-    (tmp_path / "annotations").mkdir()
-    (tmp_path / "annotations" / "annotations.json").write_text("[]")
-    pages = store.publish_object(tmp_path / "annotations", "annotations", Origin(config={"data.source": source}))
-    built = build("one", pages=pages, pages_licence=licence)
+    collected = _collected(store, tmp_path, source)
+    pages = validated_page(store, "Ours/001.jpg", "Theirs/001.jpg", inputs={"annotations": collected.digest})
+    built = build("one", pages=pages, pages_licences=licences)
     settled = _settle(store, built)
-    assert settled.channel == channel
-    if channel is CANDIDATE:
-        kind = source["kind"]
-        assert f"the licence of its pages ({kind}) is not known; say it in release.pages_licence" in settled.lines[0]
+    assert settled.channel == (CANDIDATE if unknown else RELEASED)
+    if unknown:
+        refused = f"the licence of its pages is not known ({unknown}); name it in release.pages_licences"
+        assert refused in settled.lines[0]
         store.refs.move(APPROVED, NAME, "bundle", built[1].digest, expected=None)
         with pytest.raises(NotReleasable, match="licence of its pages"):
             publish(store, NAME)
+
+
+def test_pages_whose_table_is_gone_are_of_unknown_licence(store: Store, build: Build, tmp_path: Path) -> None:
+    collected = _collected(store, tmp_path, {"kind": "files", "paths": ["scans"]})
+    settled = _settle(store, build("one", pages=collected, pages_licences=[ALL]))
+    assert "the licence of its pages is not known (all of files)" in settled.lines[0]
+
+
+def _collected(store: Store, tmp_path: Path, source: dict[str, Any]) -> ObjectRef:
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "annotations.json").write_text("[]")
+    return store.publish_object(tmp_path / "annotations", "annotations", Origin(config={"data.source": source}))
 
 
 def test_a_release_must_keep_what_the_last_one_had(store: Store, build: Build) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from infra.jobs.attempt import Attempt, Call, Exit, Intent
 from infra.jobs.local import LocalBackend
+from infra.jobs.log import MAX_LOG_BYTES
 from infra.jobs.process import Identity, identify, is_alive, processes_of
 from infra.jobs.spec import JobRef, JobSpec, JobState, SubmitError
 from infra.manifest import utc_now
@@ -205,3 +206,22 @@ def test_the_lease_says_that_the_runner_lives(backend: LocalBackend, tmp_path: P
     backend.cancel(ref)
     _ended(backend, ref)
     assert not attempt.is_live()
+
+
+@pytest.mark.slow
+def test_a_log_that_floods_is_shortened_while_the_job_goes_on(backend: LocalBackend, tmp_path: Path) -> None:
+    log = tmp_path / "0001" / "log"
+    code = (
+        "import os, time\n"
+        "print('the start')\n"
+        f"while os.stat({str(log)!r}).st_size <= {MAX_LOG_BYTES}: print('again and again ' * 4096, flush=True)\n"
+        f"while os.stat({str(log)!r}).st_size > {MAX_LOG_BYTES}: time.sleep(0.1)\n"
+        "print('the end')\n"
+    )
+    ended = _ended(backend, _submit(backend, _attempt(tmp_path, code)))
+    assert ended is not None
+    assert ended.state is JobState.SUCCEEDED
+    assert log.stat().st_size < MAX_LOG_BYTES / 2
+    lines = log.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("the start", "the end")
+    assert any("bytes left out here" in line for line in lines)
