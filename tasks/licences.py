@@ -19,7 +19,8 @@ accepted its terms."""
 def unlicensed_pages(store: Store, bundle: ObjectRef) -> list[str]:
     """Paths of the accepted pages behind ``bundle`` that come from outside and that ``release.pages_licences`` does not
     name, sorted. Where their table is gone from the store, ``all of <kind of source>`` instead."""
-    licences = [PagesLicence.model_validate(given) for given in _release(store, bundle).get("pages_licences", ())]
+    release = store.manifest(bundle).config["release"]
+    licences = [PagesLicence.model_validate(given) for given in release["pages_licences"]]
     lineage = Lineage(store)
     upstream = lineage.upstream(bundle)
     foreign = _foreign_kinds(lineage, upstream)
@@ -31,11 +32,6 @@ def unlicensed_pages(store: Store, bundle: ObjectRef) -> list[str]:
     if not tables:
         return [f"all of {kind}" for kind in sorted(foreign)]
     return sorted({path for table in tables for path in _unnamed(table, licences)})
-
-
-def _release(store: Store, bundle: ObjectRef) -> dict[str, object]:
-    release: dict[str, object] = store.manifest(bundle).config["release"]
-    return release
 
 
 def _foreign_kinds(lineage: Lineage, refs: Iterable[ObjectRef]) -> set[str]:

@@ -6,7 +6,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
-from transformers import LlamaModel
+from transformers import LlamaForCausalLM, LlamaModel
 
 from diffsensei.config import ExperimentConfig
 from diffsensei.config.schema import GeneratorStageConfig
@@ -42,11 +42,8 @@ class Passes:
         self.image = lru_cache(self._image)
         self.prompt = lru_cache(self._prompt)
 
-    def unet_weights(self, trained: GeneratorStageConfig | None, *, conditioned: bool) -> tuple[int, int]:
-        """Trained and frozen parameters. ``trained`` None: the whole UNet is frozen."""
-        return count_weights(self._network(trained, conditioned))
-
-    def _network(self, trained: GeneratorStageConfig | None, conditioned: bool) -> UNet2DConditionModel:
+    def network(self, trained: GeneratorStageConfig | None, conditioned: bool) -> UNet2DConditionModel:
+        """The UNet, which declares what is trained of it; ``trained`` None: nothing is."""
         unet = (meta_manga_unet if conditioned else meta_unet)(self._config).requires_grad_(False)
         if trained is not None:
             select_trained(unet, trained)
@@ -57,11 +54,11 @@ class Passes:
         conditions = self._conditions(conditioned)
         if backward and conditions.character_tokens is not None:
             conditions.character_tokens.requires_grad_()
-        return self.sdxl(self._network(trained, conditioned), side, conditions, backward=backward)
+        return self.sdxl(self.network(trained, conditioned), side, conditions, backward=backward)
 
     def _loop(self, side: int, conditioned: bool, steps: int) -> float:
         """Operations of drawing one panel under one condition, in so many steps."""
-        return self.sdxl_loop(self._network(None, conditioned), side, self._conditions(conditioned), steps)
+        return self.sdxl_loop(self.network(None, conditioned), side, self._conditions(conditioned), steps)
 
     def _conditions(self, conditioned: bool) -> Conditions:
         queries = self._config.model.resampler.num_queries if conditioned else None
@@ -141,9 +138,9 @@ class Passes:
         return self.prompt(self._config.model.foundations.llm, length)
 
     @cached_property
-    def llm_weights(self) -> int:
-        """Parameters of the MLLM adapter's language model."""
-        return sum(count_weights(meta_llm(self._config.model.foundations.llm)))
+    def llm(self) -> LlamaForCausalLM:
+        """The MLLM adapter's language model, without what is trained of it."""
+        return meta_llm(self._config.model.foundations.llm)
 
 
 def language_pass(decoder: LlamaModel, length: int, *, backward: bool) -> PassCost:

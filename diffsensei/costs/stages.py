@@ -5,7 +5,7 @@ Counted are UNet, autoencoder, language model, text and image encoders, which ma
 
 from diffsensei.config.schema import GeneratorStageConfig
 from diffsensei.costs.counting import PassCost
-from diffsensei.costs.workload import CROPS_PER_PANEL, FLOAT, HALF, Costs, StageCost, Weights, Workload
+from diffsensei.costs.workload import CROPS_PER_PANEL, FLOAT, HALF, Costs, StageCost, Weights, Workload, weights_of
 
 
 def _features(work: Workload) -> StageCost:
@@ -22,7 +22,7 @@ def _features(work: Workload) -> StageCost:
 def _pretrain(work: Workload) -> StageCost:
     stage = work.config.training.pretrain
     whole = GeneratorStageConfig(**stage.model_dump(), trained="full")
-    weights = _trained_weights(work, whole, conditioned=False)
+    weights = weights_of(work.passes.network(whole, False), FLOAT)
     return work.trained(
         stage, lambda side: _seen(work, 0) + work.of_unet(work.passes.unet(side, whole, False, True)), weights
     )
@@ -30,7 +30,7 @@ def _pretrain(work: Workload) -> StageCost:
 
 def _stage1(work: Workload) -> StageCost:
     stage = work.config.training.stage1
-    weights = _trained_weights(work, stage, conditioned=True)
+    weights = weights_of(work.passes.network(stage, True), FLOAT)
     return work.trained(
         stage, lambda side: _seen(work, 1) + work.of_unet(work.passes.unet(side, stage, True, True)), weights
     )
@@ -39,17 +39,11 @@ def _stage1(work: Workload) -> StageCost:
 def _stage2(work: Workload) -> StageCost:
     """Each character is encoded twice, as its reference and as the panel shows it."""
     stage, llm = work.config.training.stage2, work.of_llm(work.passes.adapter_prompt)
-    frozen = HALF * (work.passes.llm_weights + sum(work.passes.unet_weights(None, conditioned=True)))
     return work.trained(
         stage,
         lambda side: _seen(work, 2) + llm + work.of_unet(work.passes.unet(side, None, True, True)),
-        Weights(frozen_bytes=frozen),
+        weights_of(work.passes.network(None, True), HALF) + weights_of(work.passes.llm, HALF),
     )
-
-
-def _trained_weights(work: Workload, stage: GeneratorStageConfig, *, conditioned: bool) -> Weights:
-    learnt, frozen = work.passes.unet_weights(stage, conditioned=conditioned)
-    return Weights(learnt, FLOAT * frozen)
 
 
 def _seen(work: Workload, crops: int) -> PassCost:
@@ -82,8 +76,8 @@ def panel_operations(work: Workload, side: int, *, conditioned: bool, adapted: b
 
 def drawing_weights(work: Workload, *, conditioned: bool, adapted: bool) -> Weights:
     """What such drawing holds beside the autoencoder."""
-    held = sum(work.passes.unet_weights(None, conditioned=conditioned))
-    return Weights(frozen_bytes=HALF * (held + (work.passes.llm_weights if adapted else 0)))
+    unet = weights_of(work.passes.network(None, conditioned), HALF)
+    return unet + weights_of(work.passes.llm, HALF) if adapted else unet
 
 
 COSTS: Costs = {

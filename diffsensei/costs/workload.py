@@ -14,6 +14,7 @@ from diffsensei.config.schema import SamplingConfig, TrainStageConfig
 from diffsensei.costs.counting import PassCost, count_weights
 from diffsensei.costs.data_size import DataSize
 from diffsensei.costs.passes import Passes
+from diffsensei.training.sharding import BLOCKS
 
 CROPS_PER_PANEL = 1.5
 """Assumed characters of a panel."""
@@ -38,20 +39,53 @@ class StageCost:
 
 @dataclass(frozen=True)
 class Weights:
-    """What a process holds of networks."""
+    """What a process holds of networks, and how sharding would split it."""
 
     learnt: int = 0
     """Trained parameters."""
     frozen_bytes: int = 0
+    """Of all others that a loss goes through."""
+    beside_bytes: int = 0
+    """Of networks that only prepare what is trained on: never sharded."""
+    outside_blocks: int = 0
+    """Parameters that are gathered for a whole pass,"""
+    largest_block: int = 0
+    """and those of the largest block that is gathered when it runs."""
 
     def __add__(self, other: "Weights") -> "Weights":
-        return Weights(self.learnt + other.learnt, self.frozen_bytes + other.frozen_bytes)
+        return Weights(
+            self.learnt + other.learnt,
+            self.frozen_bytes + other.frozen_bytes,
+            self.beside_bytes + other.beside_bytes,
+            self.outside_blocks + other.outside_blocks,
+            max(self.largest_block, other.largest_block),
+        )
+
+    def held_bytes(self, state_bytes: int) -> int:
+        """On every process, with ``state_bytes`` for each trained parameter."""
+        return self.learnt * state_bytes + self.frozen_bytes + self.beside_bytes
+
+    def sharded_bytes(self, state_bytes: int, num_processes: int) -> int:
+        """The same in parts on ``num_processes``, with what is gathered at a time: a block, and the next one."""
+        parts = (self.learnt * state_bytes + self.frozen_bytes) // num_processes
+        return parts + self.beside_bytes + CAST_BYTES * (self.outside_blocks + 2 * self.largest_block)
 
 
 def weights_of(network: nn.Module, frozen_bytes: int) -> Weights:
     """Of ``network``, which declares what is trained; ``frozen_bytes`` each for the rest."""
     learnt, frozen = count_weights(network)
-    return Weights(learnt, frozen * frozen_bytes)
+    blocks = [sum(count_weights(module)) for module in network.modules() if isinstance(module, BLOCKS)]
+    return Weights(
+        learnt,
+        frozen * frozen_bytes,
+        outside_blocks=learnt + frozen - sum(blocks),
+        largest_block=max(blocks, default=0),
+    )
+
+
+def weights_beside(network: nn.Module) -> Weights:
+    """Of a frozen ``network`` that no loss goes through, in bfloat16."""
+    return Weights(beside_bytes=HALF * sum(count_weights(network)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +125,12 @@ class Workload:
             for share, batch, cost in zip(self.step_shares(stage), stage.global_batch_size, passes, strict=True)
         )
         kept = max(batch * cost.kept_bytes for batch, cost in zip(stage.micro_batch_size, passes, strict=True))
-        state = STATE_BYTES + CAST_BYTES + (AVERAGE_BYTES if stage.ema_decay is not None else 0)
-        memory = weights.learnt * state + weights.frozen_bytes + kept + kept_more
-        return StageCost(stage.steps * per_step / 1e12, memory)
+        state = STATE_BYTES + (AVERAGE_BYTES if stage.ema_decay is not None else 0)
+        if self.config.runtime.parallelism == "shard":
+            held = weights.sharded_bytes(state, self.config.training.num_processes)
+        else:
+            held = weights.held_bytes(state + CAST_BYTES)
+        return StageCost(stage.steps * per_step / 1e12, held + kept + kept_more)
 
     def drawn(
         self, panel: Callable[[int, int], float], weights: Weights, *, window: int = 0, vae: str = ""
@@ -105,7 +142,7 @@ class Workload:
             for earlier, panels in self.data.held_out.earlier(window, given=True).items()
         )
         autoencoder = FLOAT * self.passes.vae_weights(vae or self.config.model.foundations.vae)
-        return StageCost(self.num_seeds * total / 1e12, weights.frozen_bytes + autoencoder)
+        return StageCost(self.num_seeds * total / 1e12, weights.held_bytes(0) + autoencoder)
 
     def denoised(self, sampling: SamplingConfig, side: int, branch: float, vae: str = "") -> float:
         """Operations of one panel's sampling and decoding, where ``branch`` has those of all steps under one of

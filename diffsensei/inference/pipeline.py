@@ -7,6 +7,7 @@ images = pipeline(requests, reference_folder, sampling)
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -37,6 +38,7 @@ from diffsensei.methods.diffsensei import DiffSensei, MergedAdapter
 from diffsensei.methods.image_generator import ImageGenerator
 from diffsensei.models.agent_resampler import AgentResamplers
 from diffsensei.models.resampler import Resampler
+from diffsensei.models.rotary import exact_rotary
 from diffsensei.models.unet import load_unet
 
 StepCallback = Callable[["DiffSenseiPipeline", int, int, dict[str, Any]], dict[str, Any] | None]
@@ -177,6 +179,11 @@ class DiffSenseiPipeline(DiffusionPipeline):
         returned = callback(self, step, timestep, {"latents": latents, "panel_ids": list(panel_ids)})
         replaced: Tensor = (returned or {}).get("latents", latents)
         return replaced
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """As diffusers' ``to``; the language model keeps its rotary frequencies in float32 (`exact_rotary`)."""
+        with nullcontext() if self.llm is None else exact_rotary(self.llm):
+            return super().to(*args, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """Write the folder that `from_pretrained` reads; ``kwargs`` as for diffusers.

@@ -21,6 +21,7 @@ from diffsensei.methods.image_generator import ImageGenerator
 from diffsensei.methods.sdxl_t2i import SdxlTextToImage
 from diffsensei.models.identity_adapter import load_adapter
 from diffsensei.models.resampler import Resampler
+from diffsensei.models.rotary import exact_rotary
 from diffsensei.models.unet import load_unet
 from diffsensei.models.weights import load_saved
 
@@ -98,7 +99,8 @@ def inference_dtype(device: torch.device) -> torch.dtype:
 
 def place(module: Any, device: torch.device, dtype: torch.dtype | None = None) -> Any:
     """Ready for inference; the libraries' own ``to`` is untyped."""
-    return module.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    with exact_rotary(module):
+        return module.to(device=device, dtype=dtype).eval().requires_grad_(False)
 
 
 def _output(outputs: StageOutputs, stage: str) -> Path:

@@ -235,7 +235,7 @@ def _generate(
     parts = {"foundations": "model.foundations"} if sdxl else _SD
     return Stage(
         name=f"generate_{name}",
-        version=3,
+        version=4,
         entry=f"diffsensei.baselines.{package}.stages:generate_{package}",
         config={**arguments, "seeds": "evaluation.seeds", **parts},
         literals=literals,

@@ -43,7 +43,7 @@ def benchmark_stages(config: ExperimentConfig) -> list[Stage]:
     generate = [
         Stage(
             name=name,
-            version=3,
+            version=4,
             entry="diffsensei.inference.generate:generate_panels",
             config={"model": "model", "sampling": "sampling", "seeds": "evaluation.seeds"},
             pace=drawing_pace(config),

@@ -9,13 +9,14 @@ import pytest
 
 from diffsensei.config import ExperimentConfig, load_preset
 from diffsensei.costs import annotation
+from diffsensei.costs.counting import PassCost, count_weights
 from diffsensei.costs.data_size import DataSize, Panels
 from diffsensei.costs.detection import count_detection, detector_weights
 from diffsensei.costs.gpus import find_gpu
 from diffsensei.costs.networks import NotCounted, sizes
 from diffsensei.costs.passes import Passes
 from diffsensei.costs.stages import COSTS
-from diffsensei.costs.workload import StageCost
+from diffsensei.costs.workload import CAST_BYTES, FLOAT, HALF, STATE_BYTES, StageCost, weights_beside, weights_of
 from tests.costs.workloads import few, workload
 
 PAPER = load_preset("paper")
@@ -31,7 +32,7 @@ def test_sdxl_costs_what_is_known_of_it() -> None:
     passes = Passes(PAPER)
     plain = passes.unet(1024, None, False, False)
     # 2.57 billion parameters; 6 TFLOP at 1024 pixels by diffusers' own benchmark, which leaves attention out.
-    assert sum(passes.unet_weights(None, conditioned=False)) == pytest.approx(2.567e9, rel=1e-3)
+    assert sum(count_weights(passes.network(None, False))) == pytest.approx(2.567e9, rel=1e-3)
     assert 6.0e12 < plain.forward < 7.0e12
     small = passes.unet(256, PAPER.training.stage1, True, True)
     assert small.backward == pytest.approx(2 * small.forward, rel=0.15)
@@ -41,7 +42,7 @@ def test_sdxl_costs_what_is_known_of_it() -> None:
 def test_transformers_cost_two_operations_a_parameter_and_token() -> None:
     passes = Passes(PAPER)
     tokens = PAPER.model.adapter.max_caption_tokens + 2 * (64 + 2) + 4
-    assert passes.llm_weights == pytest.approx(13e9, rel=0.02)
+    assert sum(count_weights(passes.llm)) == pytest.approx(13e9, rel=0.02)
     assert passes.adapter_prompt.forward == pytest.approx(2 * 13e9 * tokens, rel=0.1)
     assert passes.prompt(LLAMA, 2 * tokens).forward > 2 * passes.adapter_prompt.forward  # attention grows faster
     # ViT-H/14: 0.63 billion parameters, 257 tokens; SDXL's two text encoders: 0.085 + 0.63 billion beside embeddings.
@@ -88,6 +89,33 @@ def test_activations_computed_again_cost_time_and_no_memory() -> None:
     again = count(load_preset("tiny", ["runtime.gradient_checkpointing=all"]), few({5: 2}), "stage1")["stage1"]
     assert again.teraflop > 1.2 * kept.teraflop
     assert again.memory_bytes < kept.memory_bytes
+
+
+def test_sharded_weights_take_each_process_its_part_and_what_is_gathered() -> None:
+    passes = Passes(PAPER)
+    unet = weights_of(passes.network(PAPER.training.stage1, True), FLOAT)
+    # 2.91 billion parameters in float32 with gradients and moments; the largest block of SDXL has 0.06 billion.
+    assert unet.held_bytes(STATE_BYTES) == pytest.approx(43.3 * 2**30, rel=0.01)
+    eighth = unet.held_bytes(STATE_BYTES) / 8
+    assert 0.1 * 2**30 < unet.sharded_bytes(STATE_BYTES, 8) - eighth < 0.5 * 2**30
+    both = unet + weights_of(passes.llm, HALF)
+    gathered = both.sharded_bytes(STATE_BYTES, 8) - both.held_bytes(STATE_BYTES) / 8
+    assert gathered == pytest.approx(1.8 * 2**30, rel=0.15)  # embedding, head and two layers of a 13B Llama
+    beside = weights_beside(passes.llm)
+    assert beside.sharded_bytes(STATE_BYTES, 8) == beside.held_bytes(STATE_BYTES) == pytest.approx(26e9, rel=0.02)
+
+
+def test_sharded_training_holds_less_and_computes_the_same() -> None:
+    stage, unet = PAPER.training.stage1, weights_of(Passes(PAPER).network(PAPER.training.stage1, True), FLOAT)
+    whole, parts = (
+        workload(load_preset("paper", [f"runtime.parallelism={way}"])).trained(stage, lambda _: PassCost(1e12), unet)
+        for way in ("replicate", "shard")
+    )
+    assert whole.teraflop == parts.teraflop
+    assert (whole.memory_bytes, parts.memory_bytes) == (
+        unet.held_bytes(STATE_BYTES + CAST_BYTES),
+        unet.sharded_bytes(STATE_BYTES, PAPER.training.num_processes),
+    )
 
 
 def test_captions_cost_the_panels_there_are_and_nothing_where_a_server_writes_them() -> None:

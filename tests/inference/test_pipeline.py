@@ -164,6 +164,21 @@ def test_saved_and_loaded_it_draws_the_same(
             assert str(tmp_path) not in second.read_text(), name
 
 
+def test_in_bfloat16_rotary_frequencies_stay_exact(pipeline: DiffSenseiPipeline, tmp_path: Path) -> None:
+    assert pipeline.llm is not None
+    exact = pipeline.llm.model.rotary_emb.inv_freq
+    pipeline.save_pretrained(tmp_path)
+    for low in (
+        DiffSenseiPipeline.from_pretrained(tmp_path).to(torch.bfloat16),
+        DiffSenseiPipeline.from_pretrained(tmp_path, torch_dtype=torch.bfloat16),
+    ):
+        assert low.llm is not None
+        assert low.llm.dtype == torch.bfloat16
+        assert torch.equal(low.llm.model.rotary_emb.inv_freq, exact)
+    stage1_only = DiffSenseiPipeline.from_pretrained(tmp_path, llm=None, llm_tokenizer=None, agent=None)
+    assert stage1_only.to(torch.bfloat16).resampler.dtype == torch.bfloat16
+
+
 def test_the_references_ways_are_kept(
     pipeline: DiffSenseiPipeline,
     trained: Any,

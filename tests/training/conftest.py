@@ -54,6 +54,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+    forget_precision()
+
+
+def forget_precision() -> None:
+    """Let the next stage of this process be trained in another one."""
     AcceleratorState._reset_state(reset_partial_state=True)
     PartialState._reset_state()
     os.environ.pop("ACCELERATE_MIXED_PRECISION", None)

@@ -10,9 +10,19 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from diffsensei.baselines.ms_diffusion.network import add_subjects
 from diffsensei.config.schema import GeneratorStageConfig
-from diffsensei.costs.counting import PassCost, count_weights
+from diffsensei.costs.counting import PassCost
 from diffsensei.costs.networks import in_bfloat16, meta_conditions, meta_unet, meta_vision_tower
-from diffsensei.costs.workload import CROPS_PER_PANEL, FLOAT, HALF, Costs, StageCost, Weights, Workload, weights_of
+from diffsensei.costs.workload import (
+    CROPS_PER_PANEL,
+    FLOAT,
+    HALF,
+    Costs,
+    StageCost,
+    Weights,
+    Workload,
+    weights_beside,
+    weights_of,
+)
 from diffsensei.training.trained_parameters import select_trained
 
 
@@ -56,8 +66,7 @@ def _network(work: Workload, dialogs: str) -> UNet2DConditionModel:
 
 
 def _encoder(work: Workload) -> Weights:
-    tower, _ = meta_vision_tower(work.config.baselines.ms_diffusion.clip_image_encoder)
-    return Weights(frozen_bytes=HALF * sum(count_weights(tower)))
+    return weights_beside(meta_vision_tower(work.config.baselines.ms_diffusion.clip_image_encoder)[0])
 
 
 COSTS: Costs = {

@@ -31,7 +31,7 @@ from diffsensei.costs.networks import (
     vision_sizes,
 )
 from diffsensei.costs.passes import language_pass
-from diffsensei.costs.workload import FLOAT, HALF, Costs, StageCost, Workload, weights_of
+from diffsensei.costs.workload import FLOAT, HALF, Costs, StageCost, Workload, weights_beside, weights_of
 from diffsensei.foundations.locations import resolve
 from diffsensei.models.conditions import Conditions
 from diffsensei.models.unet import predict_noise
@@ -50,7 +50,7 @@ def _train_language(work: Workload) -> StageCost:
     prompt = work.of_llm(language_pass(base, round((1 + mean) * _tokens(method)), backward=True))
     longest = work.of_llm(language_pass(base, (1 + method.window) * _tokens(method), backward=True)).kept_bytes
     per_panel = PassCost(prompt.forward + (1 + mean) * tower.operations, prompt.backward, longest)
-    held = weights_of(adapted, FLOAT) + weights_of(_resamplers(method, tower), FLOAT) + tower.weights
+    held = weights_of(adapted, HALF) + weights_of(_resamplers(method, tower), FLOAT) + tower.weights
     return work.trained(method.language_training, lambda _: per_panel, held)
 
 
@@ -61,7 +61,7 @@ def _train_detokenizer(work: Workload) -> StageCost:
     told = language_pass(llm.model, round((1 + mean) * _tokens(method)), backward=False).forward
     before = told + (1 + mean) * tower.operations
     drawer = _Drawer.of(work, method, tower)
-    held = weights_of(drawer, FLOAT) + weights_of(llm, FLOAT) + tower.weights
+    held = weights_of(drawer, FLOAT) + weights_of(llm, HALF) + tower.weights
     return work.trained(
         method.detokenizer_training,
         lambda side: PassCost(before) + work.of_unet(drawer.cost(work, side, backward=True)),
@@ -105,7 +105,7 @@ class _Tower:
             output = network(image)
             return output if isinstance(output, Tensor) else output.last_hidden_state
 
-        self.operations, self.weights = count_forward(network, run), weights_of(network, HALF)
+        self.operations, self.weights = count_forward(network, run), weights_beside(network)
         self.num_tokens, self.dim = num_tokens, dim
 
     @classmethod

@@ -60,7 +60,8 @@ class StoryLanguage(nn.Module):
         self.resamplers.requires_grad_(True)
 
     def merged_llm(self) -> LlamaForCausalLM:
-        """The Llama with everything learnt folded in; the model is used up."""
+        """The Llama with everything learnt folded in, in float32; the model is used up."""
+        self.llm.float()  # small changes would be lost in what a frozen base was held in
         merged = self.llm.merge_and_unload() if isinstance(self.llm, PeftModel) else self.llm
         assert isinstance(merged, LlamaForCausalLM)
         return merged

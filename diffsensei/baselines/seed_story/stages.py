@@ -63,7 +63,7 @@ def train_seed_story_language(
         output=output,
     )
     visual = load_visual(visual_encoder, run.low_precision, run.device)
-    loaded = load_llm(llm)
+    loaded = load_llm(llm, dtype=run.low_precision)
     resamplers = StoryResamplers(
         num_slots=language.num_slots,
         num_features=visual.num_tokens,
@@ -125,7 +125,7 @@ def train_seed_story(
         output=output,
     )
     visual = load_visual(visual_encoder, run.low_precision, run.device)
-    teller = read_language(language, max_caption_tokens)
+    teller = place(read_language(language, max_caption_tokens), run.device, run.low_precision)
     unet = load_unet(pretrain / "unet")
     encoders = [load_text_encoder(reference) for reference in (text_encoder, text_encoder_2)]
     first_dim = encoders[0].model.config.hidden_size

@@ -12,9 +12,9 @@ from diffsensei.baselines.storygen.context import Features, Read, add_context
 from diffsensei.baselines.storygen.objective import context_features
 from diffsensei.baselines.storygen.stages import CONTEXT_ATTENTION, SELF_ATTENTION
 from diffsensei.config.baselines import StableDiffusionParts, StoryGenConfig
-from diffsensei.costs.counting import PassCost, count_forward, count_pass, count_weights
-from diffsensei.costs.networks import in_bfloat16, meta_text_encoder
-from diffsensei.costs.workload import FLOAT, HALF, Costs, StageCost, Weights, Workload, weights_of
+from diffsensei.costs.counting import PassCost, count_forward, count_pass
+from diffsensei.costs.networks import in_bfloat16, meta_text_encoder, meta_vae
+from diffsensei.costs.workload import FLOAT, HALF, Costs, StageCost, Weights, Workload, weights_beside, weights_of
 from diffsensei.models.diffusion_loss import Noising
 
 
@@ -48,8 +48,8 @@ def _train_context(work: Workload) -> StageCost:
         )
         return PassCost(forward, backward, max(cost.kept_bytes for _, cost in found))
 
-    frozen = Weights(frozen_bytes=FLOAT * work.passes.vae_weights(base.vae))
-    return work.trained(method.context, panel, weights_of(unet, FLOAT) + _text(base) + frozen)
+    held = weights_of(unet, FLOAT) + _text(base) + weights_of(meta_vae(base.vae).requires_grad_(False), FLOAT)
+    return work.trained(method.context, panel, held)
 
 
 def _draw(work: Workload) -> StageCost:
@@ -67,9 +67,7 @@ def _draw(work: Workload) -> StageCost:
         before = 2 * caption + 2 * earlier * (caption + encode)
         return before + method.sampling.steps * step + work.passes.vae_decode(base.vae, side)
 
-    held = weights_of(unet, HALF) + Weights(
-        frozen_bytes=HALF * sum(count_weights(meta_text_encoder(base.text_encoder)))
-    )
+    held = weights_of(unet, HALF) + weights_beside(meta_text_encoder(base.text_encoder))
     return work.drawn(panel, held, window=method.window, vae=base.vae)
 
 
@@ -84,7 +82,7 @@ def _network(base: StableDiffusionParts, trained: str | None) -> UNet2DCondition
 
 
 def _text(base: StableDiffusionParts) -> Weights:
-    return Weights(frozen_bytes=FLOAT * sum(count_weights(meta_text_encoder(base.text_encoder))))
+    return weights_of(meta_text_encoder(base.text_encoder).requires_grad_(False), FLOAT)
 
 
 def _read_in_training(method: StoryGenConfig) -> dict[int, float]:

@@ -2,6 +2,7 @@ import pytest
 
 from diffsensei.baselines.seed_story.costs import COSTS, _mean_read, _tokens, _Tower
 from diffsensei.config import load_preset
+from diffsensei.costs.counting import count_weights
 from tests.costs.workloads import few, workload
 
 TINY = load_preset("tiny")
@@ -11,7 +12,7 @@ def test_qwens_tower_costs_what_its_size_says() -> None:
     """ViT-G of 1.9 billion parameters on 1024 patches, pooled to 256 tokens of 4096."""
     tower = _Tower.of(load_preset("paper").baselines.seed_story.visual_encoder)
     assert (tower.num_tokens, tower.dim) == (256, 4096)
-    assert tower.weights.frozen_bytes == pytest.approx(2 * 1.94e9, rel=0.03)
+    assert tower.weights.beside_bytes == pytest.approx(2 * 1.94e9, rel=0.03)
     assert tower.operations == pytest.approx(2 * 1.84e9 * 1024, rel=0.15)
 
 
@@ -34,5 +35,5 @@ def test_the_detokenizer_trains_keys_and_values_alone() -> None:
     work = workload(TINY, few({4: 2}))
     costs = [COSTS[name](work) for name in ("seed_story_language", "seed_story")]
     assert all(cost.teraflop > 0 for cost in costs)
-    unet = sum(work.passes.unet_weights(None, conditioned=False))
+    unet = sum(count_weights(work.passes.network(None, False)))
     assert costs[1].memory_bytes > 4 * unet

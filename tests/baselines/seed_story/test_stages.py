@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from diffsensei.baselines.seed_story import stages
+from diffsensei.baselines.seed_story import language, stages
 from diffsensei.baselines.seed_story.detokenizer import FeatureResampler
+from diffsensei.baselines.seed_story.language import with_lora
 from diffsensei.baselines.seed_story.method import NO_FIRST_STAGE, SeedStory
 from diffsensei.baselines.seed_story.stages import (
     build_seed_story,
@@ -22,6 +23,7 @@ from diffsensei.baselines.seed_story.stages import (
 )
 from diffsensei.config.baselines import SeedStoryConfig
 from diffsensei.config.presets import tiny
+from diffsensei.foundations.loading import load_llm
 from tests.baselines.asked import Asked, Person
 from tests.baselines.trained import (
     TEXT,
@@ -32,7 +34,11 @@ from tests.baselines.trained import (
     assert_trained_alike_in_parts,
     common,
     run_pretrain,
+    weights_in,
 )
+from tests.training.conftest import forget_precision
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +138,54 @@ def test_recomputed_activations_give_the_same_weights(
     assert_recomputing_trains_alike(drawing, world, outputs["trained"].parent, tmp_path / "drawing")
 
 
+def test_a_frozen_language_model_is_held_in_bfloat16_and_trains_alike(
+    world: Any, recipe: SeedStoryConfig, outputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights published in bfloat16: held in float32, autocast would make the same of them at every use."""
+    held: list[set[torch.dtype]] = []
+    low = {"mixed_precision": "bf16"}
+
+    def watched(path: str, dtype: torch.dtype = torch.float32) -> Any:
+        loaded = load_llm(path, dtype=dtype)
+        held.append({parameter.dtype for parameter in loaded.model.parameters()})
+        return loaded
+
+    def in_float32(path: str, dtype: torch.dtype = torch.float32) -> Any:
+        loaded = watched(path, torch.float32)
+        for parameter in loaded.model.parameters():
+            parameter.data = parameter.data.bfloat16().float()
+        return loaded
+
+    added: dict[str, torch.Tensor] = {}
+
+    def with_the_same_lora(llm: Any, config: Any) -> Any:
+        """peft draws what it adds to a bfloat16 model in bfloat16: other numbers."""
+        made = with_lora(llm, config)
+        for name, parameter in made.named_parameters():
+            parameter.data.copy_(added.setdefault(name, parameter.data.clone()))
+        return made
+
+    def trained(folder: str) -> dict[str, bytes]:
+        forget_precision()
+        arguments = common(world, tmp_path / folder) | low
+        train_seed_story_language(**first_stage(recipe), **world.named("vae"), **arguments)
+        return weights_in(tmp_path / folder / "output")
+
+    monkeypatch.setattr(language, "with_lora", with_the_same_lora)
+    monkeypatch.setattr(stages, "load_llm", watched)
+    narrow = trained("narrow")
+    monkeypatch.setattr(stages, "load_llm", in_float32)
+    assert trained("wide") == narrow
+    assert held == [{torch.bfloat16}, {torch.float32}]
+    saved = load_file(tmp_path / "narrow" / "output" / "llm" / "model.safetensors")
+    assert {tensor.dtype for tensor in saved.values()} == {torch.float32}, "what was learnt is less than it rounds"
+
+    before = {"pretrain": outputs["pretrain"], "language": tmp_path / "narrow" / "output"}
+    arguments = common(world, tmp_path / "drawing") | low
+    train_seed_story(**second_stage(recipe), **before, **world.named("vae", *TEXT), **arguments)
+    assert {tensor.dtype for tensor in load_file(tmp_path / "drawing" / "output" / UNET).values()} == {torch.float32}
+
+
 @pytest.mark.slow
 def test_two_processes_that_share_the_weights_train_alike(
     world: Any, recipe: SeedStoryConfig, outputs: dict[str, Path], tmp_path: Path
@@ -174,8 +228,7 @@ def test_the_language_learns_and_the_frozen_parts_stay(
 
 
 def test_the_detokenizer_trains_keys_and_values_alone(outputs: dict[str, Path]) -> None:
-    name = "unet/diffusion_pytorch_model.safetensors"
-    before, after = (load_file(outputs[stage] / name) for stage in ("pretrain", "trained"))
+    before, after = (load_file(outputs[stage] / UNET) for stage in ("pretrain", "trained"))
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     assert changed == {key for key in before if ".to_k." in key or ".to_v." in key}
 
