@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,17 @@ def list_files(folder: Path) -> list[Path]:
     Raises ValueError for a link or a special file: its content would not be what the folder holds.
     """
     found = []
-    for path in folder.rglob("*"):
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise ValueError(f"{path} is a link or a special file; a stored folder may hold only plain files")
-        if path.is_file():
-            found.append(path)
+    for parent, folders, files in os.walk(folder, onerror=_raise):
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise ValueError(f"{path} is a link or a special file; a stored folder may hold only plain files")
+        found += [Path(parent, name) for name in files]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _raise(error: OSError) -> None:
+    """A folder that cannot be listed is not an empty one."""
+    raise error
 
 
 def file_entries(folder: Path) -> tuple[FileEntry, ...]:

@@ -48,6 +48,17 @@ def write_text(path: Path, text: str) -> None:
     sync(path.parent)
 
 
+def children(folder: Path) -> list[Path]:
+    """What lies in ``folder``, sorted; nothing where it is absent, and no hidden names, which are still being written.
+
+    Raises OSError for a folder that cannot be listed, which ``Path.glob`` takes for an empty one.
+    """
+    try:
+        return [folder / name for name in sorted(os.listdir(folder)) if not name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def sync(path: Path) -> None:
     """Flush one file or folder entry to disk."""
     descriptor = os.open(path, os.O_RDONLY)

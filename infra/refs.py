@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from infra.files import RecordDamaged, locked, read_json, write_json
+from infra.files import RecordDamaged, children, locked, read_json, write_json
 from infra.manifest import utc_now
 
 
@@ -50,7 +50,7 @@ class Refs:
 
     def names(self, channel: str) -> list[str]:
         """Every name of a channel, sorted."""
-        return sorted(path.stem for path in (self.path / channel).glob("[!.]*.json"))
+        return [path.stem for path in children(self.path / channel) if path.suffix == ".json"]
 
     def move(self, channel: str, name: str, kind: str, digest: str, *, expected: str | None, reason: str = "") -> Ref:
         """Point the name at an object, if it points at digest ``expected`` now (None: at nothing yet).

@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from infra.digest import content_digest, file_digest, file_entries, list_files
-from infra.files import RecordDamaged, read_json, sync, sync_tree, write_json
+from infra.files import RecordDamaged, children, read_json, sync, sync_tree, write_json
 from infra.manifest import Manifest, Origin
 from infra.refs import Refs
 from infra.stage_folder import Done, StageFolder
@@ -145,10 +145,11 @@ class Store:
 
     def objects(self) -> Iterator[tuple[ObjectRef, Manifest]]:
         """Every stored object with a readable manifest, sorted by kind and digest; bytes are not looked at."""
-        for path in sorted((self.base / "objects").glob("*/??/*/manifest.json")):
-            ref = self.object(path.parents[2].name, path.parent.name)
-            with suppress(ObjectMissing, ObjectDamaged):  # removed or damaged meanwhile
-                yield ref, self.manifest(ref)
+        for kind in children(self.base / "objects"):
+            for folder in (each for prefix in children(kind) for each in children(prefix)):
+                ref = self.object(kind.name, folder.name)
+                with suppress(ObjectMissing, ObjectDamaged):  # removed or damaged meanwhile
+                    yield ref, self.manifest(ref)
 
     # ------------------------------------------------------------ stages
 
@@ -173,9 +174,10 @@ class Store:
         found = [folder.done() for folder in self.stage_folders(name)]
         return max((done for done in found if done), key=lambda done: done.finished, default=None)
 
-    def stage_folders(self, name: str = "*") -> list[StageFolder]:
+    def stage_folders(self, name: str | None = None) -> list[StageFolder]:
         """Every key that stage ``name`` (all stages by default) was ever begun under."""
-        return [StageFolder(path) for path in sorted((self.base / "stages").glob(f"{name}/*")) if path.is_dir()]
+        stages = children(self.base / "stages") if name is None else [self.base / "stages" / name]
+        return [StageFolder(path) for stage in stages for path in children(stage) if path.is_dir()]
 
     # ------------------------------------------------------------ inside
 

@@ -17,7 +17,7 @@ from uuid import UUID
 from pydantic import BaseModel, ValidationError
 
 from infra.execution import cancel_jobs
-from infra.files import RecordDamaged, read_json, write_json
+from infra.files import RecordDamaged, children, read_json, write_json
 from infra.jobs.process import Identity, identify, is_alive, this_host
 from infra.store import Store
 from tasks.publication import open_store
@@ -64,7 +64,7 @@ def record_path(store: Store, run_id: str) -> Path:
 def read_records(store: Store) -> dict[str, RunRecord]:
     """The records of all runs by id; those of an earlier form, and damaged ones, are left out."""
     found = {}
-    for path in (store.base / "runs").glob("[!.]*.json"):
+    for path in children(store.base / "runs"):
         with suppress(ValidationError, RecordDamaged):
             found[path.stem] = RunRecord.model_validate(read_json(path))
     return found

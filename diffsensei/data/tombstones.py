@@ -5,6 +5,7 @@ bytes, so the same picture under another name is found too.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -63,8 +64,11 @@ class Tombstones:
 
 def read_tombstones(folder: Path | None) -> Tombstones:
     """The requests in ``folder``; none where it does not exist. Raises ValueError naming a file that cannot be read."""
-    found = []
-    for path in sorted(folder.glob("[!.]*.json")) if folder is not None else ():
+    found: list[Tombstone] = []
+    if folder is None or not folder.exists():
+        return Tombstones(found)
+    names = sorted(os.listdir(folder))  # Path.glob would take a folder that cannot be listed for an empty one
+    for path in (folder / name for name in names if name.endswith(".json") and not name.startswith(".")):
         try:
             found.append(Tombstone.model_validate_json(path.read_bytes()))
         except ValidationError as error:

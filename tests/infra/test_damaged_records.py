@@ -8,9 +8,10 @@ import asyncio
 import errno
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,3 +132,48 @@ def test_a_completion_that_cannot_be_read_is_an_error_and_nothing_is_done_again(
             assert seen.value.filename == str(folder.done_path)
     assert _num_attempts(store) == {"multiply": 1, "negate": 1}
     assert _run(store, backend) == (Action.REUSE, Action.REUSE)
+
+
+@pytest.mark.parametrize(
+    ("place", "read"),
+    [
+        ("objects", lambda store: list(store.objects())),
+        ("objects/multiply", lambda store: list(store.objects())),
+        ("stages", lambda store: store.stage_folders()),
+        ("stages/multiply", lambda store: store.last_done("multiply")),
+        ("refs/latest", lambda store: store.refs.names("latest")),
+    ],
+)
+def test_a_folder_that_cannot_be_listed_is_not_an_empty_one(
+    store: Store, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch, place: str, read: Callable[[Store], Any]
+) -> None:
+    """Collected garbage would be what is needed, and a release would rest on nothing that was taken down."""
+    _run(store, backend)
+    done = store.stage_folders("multiply")[0].done()
+    assert done is not None
+    store.refs.move("latest", "multiply", done.kind, done.digest, expected=None)
+    with monkeypatch.context() as patched:
+        for listing in ("listdir", "scandir"):
+            patched.setattr(os, listing, _refusing(getattr(os, listing), store.base / place))
+        with pytest.raises(PermissionError) as seen:
+            read(store)
+    assert seen.value.filename == str(store.base / place)
+
+
+def test_a_result_with_a_folder_that_cannot_be_listed_is_not_stored_without_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "result" / "inside").mkdir(parents=True)
+    (tmp_path / "result" / "inside" / "file").write_text("content")
+    monkeypatch.setattr(os, "scandir", _refusing(os.scandir, tmp_path / "result" / "inside"))
+    with pytest.raises(PermissionError):
+        store.publish_object(tmp_path / "result", "multiply")
+
+
+def _refusing(real: Callable[[Any], Any], folder: Path) -> Callable[[Any], Any]:
+    def listed(path: Any = ".") -> Any:
+        if not isinstance(path, int) and Path(path) == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return real(path)
+
+    return listed
