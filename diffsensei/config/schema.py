@@ -476,6 +476,9 @@ class SlurmDaskConfig(Config):
     """Further ``#SBATCH`` lines, such as ``--constraint=avx2``."""
 
 
+Parallelism = Literal["replicate", "shard"]
+
+
 class RuntimeConfig(Config):
     """Speed, not results: kept out of every stage key."""
 
@@ -489,7 +492,7 @@ class RuntimeConfig(Config):
     """Jobs of networks that run side by side on this machine, each with the GPUs it asks for; on a cluster its queue
     decides."""
     log_every_steps: PositiveInt
-    parallelism: Literal["replicate", "shard"] = "replicate"
+    parallelism: Parallelism = "replicate"
     """Whether each training process holds all weights and optimizer state, or a part (FSDP2): the same result to
     rounding, in less memory, but with more to send. For networks that one GPU cannot hold."""
     gradient_checkpointing: Literal["none", "llm", "all"] = "none"

@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 from PIL import Image
 
-from diffsensei.config.schema import ModelConfig, SamplingConfig
+from diffsensei.config.schema import ModelConfig, RuntimeConfig, SamplingConfig
 from diffsensei.devices import own_device
 from diffsensei.inference.request import PanelRequest, pages_of, read_requests
-from diffsensei.inference.speed import Compilation, speed_up
+from diffsensei.inference.speed import speed_up
 from diffsensei.methods.method import Method
 from diffsensei.methods.registry import build_method
 from diffsensei.methods.rollout import to_draw
@@ -28,9 +28,7 @@ def generate_panels(
     model: ModelConfig,
     sampling: SamplingConfig,
     seeds: tuple[int, ...],
-    num_threads: int,
-    compilation: Compilation,
-    cuda_graphs: bool,
+    runtime: RuntimeConfig,
     benchmark: Path,
     workspace: Path,
     output: Path,
@@ -38,18 +36,15 @@ def generate_panels(
     stage1: Path | None = None,
     stage2: Path | None = None,
 ) -> None:
-    """Stage: `draw_benchmark` with a method of the DiffSensei family. Raises ValueError for missing or unfit inputs.
-
-    ``compilation`` and ``cuda_graphs`` are runtime.compile_drawing and runtime.cuda_graphs (`speed_up`).
-    """
+    """Stage: `draw_benchmark` with a method of the DiffSensei family. Raises ValueError for missing or unfit inputs."""
     outputs = {name: path for name, path in (("pretrain", pretrain), ("stage1", stage1), ("stage2", stage2)) if path}
     drawer = build_method(method, model.foundations, outputs, own_device())
-    speed_up(drawer, compilation, cuda_graphs=cuda_graphs)
+    speed_up(drawer, runtime)
     draw_benchmark(
         drawer,
         sampling=sampling,
         seeds=seeds,
-        num_threads=num_threads,
+        num_threads=runtime.num_threads,
         benchmark=benchmark,
         workspace=workspace,
         output=output,

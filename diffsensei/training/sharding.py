@@ -6,8 +6,6 @@ training, up to rounding. Not Accelerate's FSDP plugin: it shards on accelerator
 tested on CPUs, and wants to prepare the optimizer; its launcher, precision and reductions are used as they are.
 """
 
-from typing import Literal
-
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
@@ -20,7 +18,6 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from diffsensei.training.parts import whole
 
-Parallelism = Literal["replicate", "shard"]
 BLOCKS = (BasicTransformerBlock, ResnetBlock2D, LlamaDecoderLayer)
 """What UNets and language models repeat: gathered one at a time. All else is gathered once a pass."""
 

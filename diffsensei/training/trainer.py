@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 from diffsensei.config.base import config_digest
-from diffsensei.config.schema import TrainStageConfig
+from diffsensei.config.schema import Parallelism, TrainStageConfig
 from diffsensei.progress import Progress
 from diffsensei.seeding import stream_seed
 from diffsensei.training.background_saver import BackgroundSaver
@@ -27,7 +27,7 @@ from diffsensei.training.optimizer import learning_rate
 from diffsensei.training.parts import whole
 from diffsensei.training.preemption import PREEMPTED, Preemption
 from diffsensei.training.ranks import leave_in_order
-from diffsensei.training.sharding import Parallelism, checkpoint_mesh, gather_weights, replicate_weights, shard_weights
+from diffsensei.training.sharding import checkpoint_mesh, gather_weights, replicate_weights, shard_weights
 from diffsensei.training.state import TrainingState
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from diffsensei.config import ExperimentConfig
 from infra.stage import Json, Stage
-from tasks.stages.parts import TENSORS, compute, digest, drawing_pace, foundations, identity, threads, training_pace
+from tasks.stages.parts import TENSORS, compute, digest, foundations, identity, pace, threads
 
 GENERATE_BASELINES = {
     "generate_ar_ldm": "ar_ldm",
@@ -189,7 +189,7 @@ def _ms_diffusion(config: ExperimentConfig) -> list[Stage]:
             sdxl=True,
             dialogs=dialogs,
         )
-        stages += [trained, replace(drawn, pace=drawing_pace(config))]
+        stages += [trained, drawn]
     return stages
 
 
@@ -212,7 +212,7 @@ def _train(
             "num_processes": "training.num_processes",
             "mixed_precision": "training.mixed_precision",
         },
-        pace=training_pace(config),
+        pace=pace(config),
         inputs={"panels": "panels", **inputs},
         resources=compute(config, processes=config.training.num_processes),
         launcher="accelerate",
@@ -239,7 +239,7 @@ def _generate(
         entry=f"diffsensei.baselines.{package}.stages:generate_{package}",
         config={**arguments, "seeds": "evaluation.seeds", **parts},
         literals=literals,
-        pace=threads(config),
+        pace=pace(config),
         inputs={"benchmark": "benchmark", **weights},
         resources=compute(config),
         identity=identity(config, *_SDXL) if sdxl else _sd_identity(config),

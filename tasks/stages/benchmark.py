@@ -13,7 +13,7 @@ from infra.settings import Settings
 from infra.stage import Stage
 from tasks.stages.baselines import GENERATE_BASELINES
 from tasks.stages.data import EVALUATION
-from tasks.stages.parts import PIXELS, TENSORS, compute, drawing_pace, identity, judge_identity
+from tasks.stages.parts import PIXELS, TENSORS, compute, identity, judge_identity, pace
 
 GENERATE: dict[str, tuple[str, tuple[str, ...]]] = {
     "generate_sdxl_t2i": ("sdxl_t2i", ("pretrain",)),
@@ -46,7 +46,7 @@ def benchmark_stages(config: ExperimentConfig) -> list[Stage]:
             version=4,
             entry="diffsensei.inference.generate:generate_panels",
             config={"model": "model", "sampling": "sampling", "seeds": "evaluation.seeds"},
-            pace=drawing_pace(config),
+            pace=pace(config),
             literals={"method": method},
             inputs={"benchmark": "benchmark"} | {weights: weights for weights in trained},
             resources=compute(config),

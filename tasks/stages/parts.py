@@ -40,15 +40,9 @@ def threads(config: ExperimentConfig) -> dict[str, Json]:
     return {"num_threads": config.runtime.num_threads}
 
 
-def training_pace(config: ExperimentConfig) -> dict[str, Json]:
-    """The pace of a training."""
+def pace(config: ExperimentConfig) -> dict[str, Json]:
+    """The pace of a training, or of a method that draws."""
     return {"runtime": config.runtime.model_dump(mode="json")}
-
-
-def drawing_pace(config: ExperimentConfig) -> dict[str, Json]:
-    """The pace of drawing with SDXL."""
-    speed = {"compilation": config.runtime.compile_drawing, "cuda_graphs": config.runtime.cuda_graphs}
-    return threads(config) | speed
 
 
 def foundations(*names: str) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from diffsensei.config import ExperimentConfig
 from infra.stage import Stage
-from tasks.stages.parts import TENSORS, compute, foundations, identity, threads, training_pace
+from tasks.stages.parts import TENSORS, compute, foundations, identity, pace, threads
 
 
 def training_stages(config: ExperimentConfig) -> list[Stage]:
@@ -49,7 +49,7 @@ def training_stages(config: ExperimentConfig) -> list[Stage]:
                 **texts,
                 **common,
             },
-            pace=training_pace(config),
+            pace=pace(config),
             inputs=data,
             resources=resources,
             launcher="accelerate",
@@ -72,7 +72,7 @@ def training_stages(config: ExperimentConfig) -> list[Stage]:
                 **images,
                 **common,
             },
-            pace=training_pace(config),
+            pace=pace(config),
             inputs=data | {"pretrain": "pretrain"},
             resources=resources,
             launcher="accelerate",
@@ -94,7 +94,7 @@ def training_stages(config: ExperimentConfig) -> list[Stage]:
                 **images,
                 **common,
             },
-            pace=training_pace(config),
+            pace=pace(config),
             inputs=data | {"stage1": "stage1"},
             resources=resources,
             launcher="accelerate",

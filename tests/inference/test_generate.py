@@ -9,6 +9,7 @@ from PIL import Image
 
 from diffsensei.config.schema import SamplingConfig
 from diffsensei.inference.generate import generate_panels
+from tests.training.launched_stages import RUNTIME
 
 SEEDS = (0, 3)
 INPUTS = {
@@ -29,9 +30,7 @@ def run(
         model=trained.model,
         sampling=sampling,
         seeds=SEEDS,
-        num_threads=1,
-        compilation="none",
-        cuda_graphs=False,
+        runtime=RUNTIME,
         benchmark=benchmark,
         workspace=workspace,
         output=output,
@@ -92,9 +91,7 @@ def test_a_missing_input_is_named(trained: Any, requests_folder: Path, quick: Sa
             model=trained.model,
             sampling=quick,
             seeds=SEEDS,
-            num_threads=1,
-            compilation="none",
-            cuda_graphs=False,
+            runtime=RUNTIME,
             benchmark=requests_folder,
             workspace=tmp_path,
             output=tmp_path,

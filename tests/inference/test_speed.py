@@ -14,6 +14,7 @@ from diffsensei.config.schema import SamplingConfig
 from diffsensei.inference.request import PanelRequest, read_requests
 from diffsensei.inference.speed import speed_up
 from diffsensei.methods.registry import OwnMethod, build_method
+from tests.training.launched_stages import RUNTIME
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs the C++ compiler g++")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA GPU")
@@ -46,7 +47,7 @@ def test_compiled_blocks_draw_the_same_and_the_next_batch_of_a_size_compiles_not
     torch._dynamo.reset()
     counters.clear()
     method = build(trained, name)
-    speed_up(method, "blocks", cuda_graphs=False)
+    speed_up(method, RUNTIME.replaced(compile_drawing="blocks"))
     one = drawn(method, first, requests_folder, sampling)
     graphs = counters["stats"]["unique_graphs"]
     assert graphs > 0
@@ -58,7 +59,7 @@ def test_compiled_blocks_draw_the_same_and_the_next_batch_of_a_size_compiles_not
 def test_graphs_without_a_gpu_are_refused(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ValueError, match=r"expected a CUDA device, found none; set runtime\.cuda_graphs=false"):
-        speed_up(build(trained, "sdxl_t2i"), "none", cuda_graphs=True)
+        speed_up(build(trained, "sdxl_t2i"), RUNTIME.replaced(cuda_graphs=True))
 
 
 @needs_gpu
@@ -69,5 +70,5 @@ def test_recorded_steps_draw_the_same_bits(
     panels, longer = square(requests_folder), sampling.replaced(steps=6)
     plain = drawn(build(trained, name, "cuda"), panels, requests_folder, longer)
     method = build(trained, name, "cuda")
-    speed_up(method, "none", cuda_graphs=True)
+    speed_up(method, RUNTIME.replaced(cuda_graphs=True))
     np.testing.assert_array_equal(drawn(method, panels, requests_folder, longer), plain)

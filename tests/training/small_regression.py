@@ -14,8 +14,7 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from diffsensei.config.schema import TrainStageConfig
-from diffsensei.training.sharding import Parallelism
+from diffsensei.config.schema import Parallelism, TrainStageConfig
 from diffsensei.training.trainer import Batches, TrainableStage, train
 
 CONFIG = TrainStageConfig(

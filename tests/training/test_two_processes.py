@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from diffsensei.config.schema import Parallelism
 from diffsensei.training.checkpoints import Checkpoint, CheckpointFolder
-from diffsensei.training.sharding import Parallelism
 from tests.training.small_regression import AVERAGED
 
 pytestmark = pytest.mark.slow

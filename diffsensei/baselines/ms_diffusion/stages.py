@@ -24,7 +24,7 @@ from diffsensei.config.schema import (
 from diffsensei.devices import own_device
 from diffsensei.foundations.loading import load_clip_image_encoder, load_text_encoder
 from diffsensei.inference.generate import draw_benchmark
-from diffsensei.inference.speed import Compilation, speed_up
+from diffsensei.inference.speed import speed_up
 from diffsensei.methods.assembly import inference_dtype, load_image_generator, place
 from diffsensei.models.character_features import blank_clip_tokens
 from diffsensei.models.unet import load_unet, save_unet
@@ -142,19 +142,14 @@ def generate_ms_diffusion(
     conditioning: ConditioningConfig,
     sampling: SamplingConfig,
     seeds: tuple[int, ...],
-    num_threads: int,
-    compilation: Compilation,
-    cuda_graphs: bool,
+    runtime: RuntimeConfig,
     benchmark: Path,
     pretrain: Path,
     trained: Path,
     workspace: Path,
     output: Path,
 ) -> None:
-    """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_ms_diffusion`.
-
-    ``compilation`` and ``cuda_graphs`` are runtime.compile_drawing and runtime.cuda_graphs (`speed_up`).
-    """
+    """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_ms_diffusion`."""
     drawer = build_ms_diffusion(
         clip_image_encoder,
         phrase,
@@ -165,12 +160,12 @@ def generate_ms_diffusion(
         trained,
         own_device(),
     )
-    speed_up(drawer, compilation, cuda_graphs=cuda_graphs)
+    speed_up(drawer, runtime)
     draw_benchmark(
         drawer,
         sampling=sampling,
         seeds=seeds,
-        num_threads=num_threads,
+        num_threads=runtime.num_threads,
         benchmark=benchmark,
         workspace=workspace,
         output=output,

@@ -5,7 +5,7 @@ from pathlib import Path
 from diffsensei.baselines.ddim import with_ddim
 from diffsensei.baselines.storydiffusion.method import StoryDiffusion
 from diffsensei.config.baselines import StoryDiffusionConfig
-from diffsensei.config.schema import Foundations
+from diffsensei.config.schema import Foundations, RuntimeConfig
 from diffsensei.devices import own_device
 from diffsensei.inference.generate import draw_benchmark
 from diffsensei.methods.assembly import load_image_generator
@@ -16,7 +16,7 @@ def generate_storydiffusion(
     method: StoryDiffusionConfig,
     foundations: Foundations,
     seeds: tuple[int, ...],
-    num_threads: int,
+    runtime: RuntimeConfig,
     benchmark: Path,
     pretrain: Path,
     workspace: Path,
@@ -31,7 +31,7 @@ def generate_storydiffusion(
         StoryDiffusion(generator, method.sharing),
         sampling=method.sampling,
         seeds=seeds,
-        num_threads=num_threads,
+        num_threads=runtime.num_threads,
         benchmark=benchmark,
         workspace=workspace,
         output=output,
