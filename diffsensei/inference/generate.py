@@ -6,10 +6,12 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 from PIL import Image
+from pydantic import with_config
+from typing_extensions import TypedDict
 
 from diffsensei.config.schema import ModelConfig, RuntimeConfig, SamplingConfig
 from diffsensei.devices import own_device
@@ -22,51 +24,45 @@ from diffsensei.progress import Progress
 from diffsensei.seeding import stream_seed
 
 
+@with_config(extra="forbid")
+class Drawing(TypedDict):
+    """What every drawing stage is told beside its method."""
+
+    seeds: tuple[int, ...]
+    """evaluation.seeds."""
+    runtime: RuntimeConfig
+    benchmark: Path
+    """The output of that stage."""
+    workspace: Path
+    output: Path
+
+
 def generate_panels(
     *,
     method: Literal["sdxl_t2i", "diffsensei_stage1", "diffsensei"],
     model: ModelConfig,
     sampling: SamplingConfig,
-    seeds: tuple[int, ...],
-    runtime: RuntimeConfig,
-    benchmark: Path,
-    workspace: Path,
-    output: Path,
     pretrain: Path | None = None,
     stage1: Path | None = None,
     stage2: Path | None = None,
+    **drawing: Unpack[Drawing],
 ) -> None:
     """Stage: `draw_benchmark` with a method of the DiffSensei family. Raises ValueError for missing or unfit inputs."""
     outputs = {name: path for name, path in (("pretrain", pretrain), ("stage1", stage1), ("stage2", stage2)) if path}
     drawer = build_method(method, model.foundations, outputs, own_device())
-    speed_up(drawer, runtime)
-    draw_benchmark(
-        drawer,
-        sampling=sampling,
-        seeds=seeds,
-        num_threads=runtime.num_threads,
-        benchmark=benchmark,
-        workspace=workspace,
-        output=output,
-    )
+    speed_up(drawer, drawing["runtime"])
+    draw_benchmark(drawer, sampling, **drawing)
 
 
-def draw_benchmark(
-    method: Method,
-    *,
-    sampling: SamplingConfig,
-    seeds: tuple[int, ...],
-    num_threads: int,
-    benchmark: Path,
-    workspace: Path,
-    output: Path,
-) -> None:
+def draw_benchmark(method: Method, sampling: SamplingConfig, **drawing: Unpack[Drawing]) -> None:
     """Draw ``benchmark/panels.jsonl``: ``images/<seed>/<panel_id>.png``, ``generation.json``, ``logs/speed.json``.
 
     Images already in the workspace stay. What is redone is a whole piece (`Method.pieces`), so an interrupted run gives
     the same bits as an uninterrupted one. Raises ValueError for missing or unfit inputs.
     """
-    torch.set_num_threads(num_threads)
+    seeds, runtime, benchmark = drawing["seeds"], drawing["runtime"], drawing["benchmark"]
+    workspace, output = drawing["workspace"], drawing["output"]
+    torch.set_num_threads(runtime.num_threads)
     pages = pages_of(read_requests(benchmark / "panels.jsonl"))
     images = workspace / "images"
     pending = [
@@ -92,7 +88,7 @@ def draw_benchmark(
     (output / "logs").mkdir()
     device = own_device()
     speed = {
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {num_threads} threads",
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {runtime.num_threads} threads",
         "panels_drawn": missing,
         "elapsed_s": elapsed,
         "panels_per_s": missing / elapsed if missing else None,

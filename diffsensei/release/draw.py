@@ -1,37 +1,18 @@
 """The benchmark drawn by a bundle, as whoever downloads it would draw: nothing of the run that made it is needed."""
 
 from pathlib import Path
-
-import torch
+from typing import Unpack
 
 from diffsensei.config.schema import SamplingConfig
-from diffsensei.inference.generate import draw_benchmark
+from diffsensei.inference.generate import Drawing, draw_benchmark
 from diffsensei.release.bundle import load_bundled_pipeline
 from diffsensei.release.manifest import check_manifest
 
 
-def draw_bundle(
-    *,
-    sampling: SamplingConfig,
-    seeds: tuple[int, ...],
-    num_threads: int,
-    bundle: Path,
-    benchmark: Path,
-    workspace: Path,
-    output: Path,
-) -> None:
+def draw_bundle(*, sampling: SamplingConfig, bundle: Path, **drawing: Unpack[Drawing]) -> None:
     """Stage: `draw_benchmark` with the pipeline in ``bundle``.
 
     Raises ValueError for a bundle that is not as its manifest says, or a panel that it cannot draw.
     """
-    torch.set_num_threads(num_threads)
     check_manifest(bundle)
-    draw_benchmark(
-        load_bundled_pipeline(bundle).as_method(),
-        sampling=sampling,
-        seeds=seeds,
-        num_threads=num_threads,
-        benchmark=benchmark,
-        workspace=workspace,
-        output=output,
-    )
+    draw_benchmark(load_bundled_pipeline(bundle).as_method(), sampling, **drawing)

@@ -5,13 +5,15 @@ import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 import torch
 from accelerate import Accelerator
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from pydantic import with_config
 from torch import nn
 from transformers import LlamaForCausalLM
+from typing_extensions import TypedDict
 
 from diffsensei.config.schema import BucketConfig, RuntimeConfig, TrainStageConfig
 from diffsensei.data.panels.panel_set import PanelSet
@@ -44,43 +46,51 @@ def is_own(output: Path) -> bool:
     return (output / RECORD).is_file()
 
 
+@with_config(extra="forbid")
+class Setting(TypedDict):
+    """What every training stage is told beside its recipe."""
+
+    seed: int
+    num_processes: int
+    """Of training.*, as the precision."""
+    mixed_precision: Precision
+    runtime: RuntimeConfig
+    buckets: BucketConfig
+    """data.buckets, which the features must have been made with."""
+    panels: Path
+    """The output of that stage,"""
+    features: Path
+    """and of this one."""
+    workspace: Path
+    output: Path
+
+
 class StageRun:
     """One training stage in this process, between its stored inputs and its output folder."""
 
-    def __init__(
-        self,
-        label: str,
-        config: TrainStageConfig,
-        *,
-        seed: int,
-        num_processes: int,
-        runtime: RuntimeConfig,
-        mixed_precision: Precision,
-        buckets: BucketConfig,
-        vae: str,
-        panels: Path,
-        features: Path,
-        workspace: Path,
-        output: Path,
-    ) -> None:
-        """Raises ValueError when launched with another number of processes, or when the features are not there or
-        were made of other panels, ``buckets`` or another ``vae``."""
-        self._label, self._config, self._seed = label, config, seed
-        self._folder, self._features = panels / "train", features
-        self._workspace, self._output = workspace, output
-        self._buckets, self._vae, self._runtime = buckets, vae, runtime
-        self._index = read_index(features)
+    def __init__(self, label: str, config: TrainStageConfig, vae: str, **setting: Unpack[Setting]) -> None:
+        """``vae``: the autoencoder that the features must have been made with.
+
+        Raises ValueError when launched with another number of processes, or when the features are not there or were
+        made of other panels, buckets or another autoencoder.
+        """
+        self._label, self._config, self._seed = label, config, setting["seed"]
+        self._folder, self._features = setting["panels"] / "train", setting["features"]
+        self._workspace, self.output = setting["workspace"], setting["output"]
+        self._buckets, self._vae, self.runtime = setting["buckets"], vae, setting["runtime"]
+        num_processes = setting["num_processes"]
+        self._index = read_index(self._features)
         self._require_sources()
-        self.moments = PanelMoments(features, self._index)
-        self._accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed_precision)
-        torch.set_num_threads(max(1, runtime.num_threads // num_processes))
+        self.moments = PanelMoments(self._features, self._index)
+        self._accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=setting["mixed_precision"])
+        torch.set_num_threads(max(1, self.runtime.num_threads // num_processes))
         if self._accelerator.num_processes != num_processes:
             raise ValueError(
                 f"expected {num_processes} processes (training.num_processes), was launched with "
                 f"{self._accelerator.num_processes}; use accelerate launch --num_processes {num_processes}"
             )
         # Initial weights draw from the global generator: a stream of its own per stage.
-        torch.manual_seed(stream_seed(seed, "initial weights", label))
+        torch.manual_seed(stream_seed(self._seed, "initial weights", label))
 
     @property
     def is_main(self) -> bool:
@@ -154,7 +164,7 @@ class StageRun:
 
     def recompute(self, *, unet: UNet2DConditionModel | None = None, llm: LlamaForCausalLM | None = None) -> None:
         """Keep no activations of the networks in runtime.gradient_checkpointing for the backward pass."""
-        networks = self._runtime.gradient_checkpointing
+        networks = self.runtime.gradient_checkpointing
         if networks == "all" and unet is not None:
             unet.enable_gradient_checkpointing()
         if networks != "none" and llm is not None:
@@ -162,7 +172,7 @@ class StageRun:
 
     def compile(self, *, unet: UNet2DConditionModel) -> None:
         """Compile the transformer blocks of ``unet`` if runtime.compile says so; ValueError without a C++ compiler."""
-        if self._runtime.compile == "blocks":
+        if self.runtime.compile == "blocks":
             compile_blocks(unet)
 
     def fit(self, objective: nn.Module, batches: Batches) -> None:
@@ -171,7 +181,7 @@ class StageRun:
         for parameter in objective.parameters():
             if parameter.requires_grad:  # small updates would be lost to the rounding of a lower precision
                 parameter.data = parameter.data.float()
-        replicated = self._runtime.parallelism == "replicate"
+        replicated = self.runtime.parallelism == "replicate"
         if replicated:  # convolutions without reordering: a tenth faster on a CPU; only contiguous weights can be split
             objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         train(
@@ -179,9 +189,9 @@ class StageRun:
             self._config,
             accelerator=self._accelerator,
             seed=self._seed,
-            log_every_steps=self._runtime.log_every_steps,
+            log_every_steps=self.runtime.log_every_steps,
             workspace=self._workspace,
-            parallelism=self._runtime.parallelism,
+            parallelism=self.runtime.parallelism,
         )
         if replicated:
             objective.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as files hold it
@@ -199,8 +209,8 @@ class StageRun:
             "num_trained_parameters": sum(p.numel() for p in objective.parameters() if p.requires_grad),
             "last_metrics": last,
         }
-        (self._output / RECORD).write_text(json.dumps(record, indent=1) + "\n")
-        logs = self._output / "logs"
+        (self.output / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+        logs = self.output / "logs"
         logs.mkdir()
         shutil.copyfile(self._workspace / "metrics.jsonl", logs / "metrics.jsonl")
         shutil.copytree(self._workspace / "tensorboard", logs / "tensorboard")

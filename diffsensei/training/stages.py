@@ -3,27 +3,23 @@
 Each function trains one stage with the same loop (`trainer`), resumes from its workspace, and writes its weights in the
 formats inference loads, ``training.json``, and under ``logs/`` the metrics and TensorBoard events.
 
-Arguments common to all, and the configuration they come from:
-``stage`` training.<stage>; ``text_encoder``, ``text_encoder_2``, ``clip_image_encoder``, ``magi_image_encoder``
-model.foundations.* (used only where the cache is off); ``seed`` seed; ``num_processes``, ``mixed_precision``
-training.*; ``runtime`` runtime.
-``panels`` and ``features`` are the outputs of those stages; ``buckets`` data.buckets and ``vae`` model.foundations.vae
-are what the features must have been made with.
+Arguments common to all: ``stage`` is training.<stage>, ``vae`` model.foundations.vae; ``text_encoder``,
+``text_encoder_2``, ``clip_image_encoder``, ``magi_image_encoder`` are model.foundations.*, used only where the cache is
+off; the rest is `Setting`.
 """
 
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from diffsensei.config.schema import (
-    BucketConfig,
     ConditioningConfig,
     FidelityConfig,
     GeneratorStageConfig,
     IdentityAdapterConfig,
     LayoutConfig,
     ResamplerConfig,
-    RuntimeConfig,
     TrainStageConfig,
     UNetConfig,
 )
@@ -35,7 +31,7 @@ from diffsensei.training.batch import CaptionedBatches, ConditionedBatches
 from diffsensei.training.identity_adapter import IdentityAdapterObjective
 from diffsensei.training.image_generator import ImageGeneratorObjective
 from diffsensei.training.initial_weights import initial_unet, start_from_ip_adapter
-from diffsensei.training.stage_run import Precision, StageRun
+from diffsensei.training.stage_run import Setting, StageRun
 from diffsensei.training.t2i import TextToImageObjective
 from diffsensei.training.trained_parameters import merge_lora, select_trained
 
@@ -48,36 +44,15 @@ def pretrain(
     text_encoder: str,
     text_encoder_2: str,
     caption_drop_rate: float,
-    seed: int,
-    num_processes: int,
-    runtime: RuntimeConfig,
-    mixed_precision: Precision,
-    buckets: BucketConfig,
     vae: str,
-    panels: Path,
-    features: Path,
-    workspace: Path,
-    output: Path,
+    **setting: Unpack[Setting],
 ) -> None:
     """Text-to-image pre-training of the whole UNet; writes ``unet/``.
 
     Further configuration: ``unet`` model.unet, ``unet_weights`` model.foundations.unet, ``caption_drop_rate``
     data.conditioning.caption_drop_rate.
     """
-    run = StageRun(
-        "pretrain",
-        stage,
-        seed=seed,
-        num_processes=num_processes,
-        runtime=runtime,
-        mixed_precision=mixed_precision,
-        buckets=buckets,
-        vae=vae,
-        panels=panels,
-        features=features,
-        workspace=workspace,
-        output=output,
-    )
+    run = StageRun("pretrain", stage, vae, **setting)
     training_panels = run.read_panels()
     text = run.text(training_panels, (text_encoder, text_encoder_2))
     tokens, pooled = text(np.array([0]))
@@ -93,7 +68,7 @@ def pretrain(
     batches = CaptionedBatches(run.plan(), training_panels, run.moments, text, caption_drop_rate)
     run.fit(TextToImageObjective(network, run.moments.scaling_factor), batches)
     if run.is_main:
-        save_unet(network, output / "unet")
+        save_unet(network, run.output / "unet")
 
 
 def stage1(
@@ -108,17 +83,9 @@ def stage1(
     magi_image_encoder: str,
     fidelity: FidelityConfig,
     conditioning: ConditioningConfig,
-    seed: int,
-    num_processes: int,
-    runtime: RuntimeConfig,
-    mixed_precision: Precision,
-    buckets: BucketConfig,
     vae: str,
-    panels: Path,
-    features: Path,
     pretrain: Path,
-    workspace: Path,
-    output: Path,
+    **setting: Unpack[Setting],
 ) -> None:
     """The image generator: UNet with character and dialog conditions, and resampler; writes ``unet/``, ``resampler/``.
 
@@ -126,20 +93,7 @@ def stage1(
     model.foundations.ip_adapter, ``fidelity`` model.fidelity, ``conditioning`` data.conditioning. ``pretrain`` is the
     output of that stage.
     """
-    run = StageRun(
-        "stage1",
-        stage,
-        seed=seed,
-        num_processes=num_processes,
-        runtime=runtime,
-        mixed_precision=mixed_precision,
-        buckets=buckets,
-        vae=vae,
-        panels=panels,
-        features=features,
-        workspace=workspace,
-        output=output,
-    )
+    run = StageRun("stage1", stage, vae, **setting)
     training_panels = run.read_panels(conditioning.min_reference_side, fidelity.boxes)
     text = run.text(training_panels, (text_encoder, text_encoder_2))
     characters = run.characters(clip_image_encoder, magi_image_encoder, fidelity.magi_patches)
@@ -171,8 +125,8 @@ def stage1(
     run.fit(ImageGeneratorObjective(network, extractor, run.moments.scaling_factor), batches)
     if run.is_main:
         merge_lora(network)
-        save_unet(network, output / "unet")
-        extractor.save_pretrained(output / "resampler")
+        save_unet(network, run.output / "unet")
+        extractor.save_pretrained(run.output / "resampler")
 
 
 def stage2(
@@ -186,37 +140,16 @@ def stage2(
     magi_image_encoder: str,
     fidelity: FidelityConfig,
     conditioning: ConditioningConfig,
-    seed: int,
-    num_processes: int,
-    runtime: RuntimeConfig,
-    mixed_precision: Precision,
-    buckets: BucketConfig,
     vae: str,
-    panels: Path,
-    features: Path,
     stage1: Path,
-    workspace: Path,
-    output: Path,
+    **setting: Unpack[Setting],
 ) -> None:
     """The MLLM identity adapter on a frozen image generator; writes ``adapter/``.
 
     Further configuration: ``adapter`` model.adapter, ``llm`` model.foundations.llm, ``fidelity`` model.fidelity (as
     stage 1 had it), ``conditioning`` data.conditioning. ``stage1`` is the output of that stage.
     """
-    run = StageRun(
-        "stage2",
-        stage,
-        seed=seed,
-        num_processes=num_processes,
-        runtime=runtime,
-        mixed_precision=mixed_precision,
-        buckets=buckets,
-        vae=vae,
-        panels=panels,
-        features=features,
-        workspace=workspace,
-        output=output,
-    )
+    run = StageRun("stage2", stage, vae, **setting)
     training_panels = run.read_panels(conditioning.min_reference_side, fidelity.boxes)
     text = run.text(training_panels, (text_encoder, text_encoder_2))
     characters = run.characters(clip_image_encoder, magi_image_encoder, fidelity.magi_patches)
@@ -237,8 +170,8 @@ def stage2(
         run.plan(), training_panels, run.moments, text, characters, conditioning, with_targets=True
     )
     objective = IdentityAdapterObjective(
-        identity_adapter, network, extractor, adapter, run.moments.scaling_factor, runtime.prompt_row_tokens
+        identity_adapter, network, extractor, adapter, run.moments.scaling_factor, run.runtime.prompt_row_tokens
     )
     run.fit(objective, batches)
     if run.is_main:
-        identity_adapter.save_adapter(output / "adapter")
+        identity_adapter.save_adapter(run.output / "adapter")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from diffsensei.config import ExperimentConfig
 from infra.stage import Stage
 from tasks.stages.benchmark import score_stage
-from tasks.stages.parts import TENSORS, compute, threads
+from tasks.stages.parts import TENSORS, compute, pace
 
 FROZEN_PAGES = 8
 """Pages of the drift check's set: enough that every metric has a value, few enough to look at every week."""
@@ -22,7 +22,7 @@ def draw_stage(config: ExperimentConfig) -> Stage:
         version=1,
         entry="diffsensei.release.draw:draw_bundle",
         config={"sampling": "sampling", "seeds": "evaluation.seeds"},
-        pace=threads(config),
+        pace=pace(config),
         inputs={"bundle": "bundle", "benchmark": "benchmark"},
         resources=compute(config),
         packages=TENSORS,

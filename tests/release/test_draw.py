@@ -12,6 +12,7 @@ from diffsensei.config.presets import tiny
 from diffsensei.inference.request import read_requests
 from diffsensei.release.bundle import load_bundled_pipeline
 from diffsensei.release.draw import draw_bundle
+from tests.training.launched_stages import RUNTIME
 
 SAMPLING = tiny().sampling.replaced(steps=2)
 
@@ -24,7 +25,7 @@ def _draw(bundle: Path, folder: Path) -> Path:
     draw_bundle(
         sampling=SAMPLING,
         seeds=(0, 3),
-        num_threads=1,
+        runtime=RUNTIME,
         bundle=bundle,
         benchmark=benchmark,
         workspace=workspace,

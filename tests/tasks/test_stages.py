@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, Unpack, get_args, get_origin, get_type_hints
 
 import pytest
 from pydantic import TypeAdapter
@@ -74,17 +74,29 @@ def _function(stage: Stage) -> Callable[..., None]:
     return function
 
 
+def _shared(stage: Stage) -> dict[str, Any]:
+    """Name -> type of the arguments that the stage's function takes together, as ``**setting: Unpack[Setting]``."""
+    hints = get_type_hints(_function(stage), include_extras=True).values()
+    return {name: given for hint in hints if get_origin(hint) is Unpack for name, given in _fields(hint).items()}
+
+
+def _fields(unpacked: Any) -> dict[str, Any]:
+    return get_type_hints(get_args(unpacked)[0], include_extras=True)
+
+
 @pytest.mark.parametrize("stage", ALL_STAGES, ids=lambda stage: stage.name)
 def test_declared_arguments_are_those_of_the_function(stage: Stage) -> None:
     parameters = inspect.signature(_function(stage)).parameters
     named = {name for name, item in parameters.items() if item.kind is not inspect.Parameter.VAR_KEYWORD}
     required = {name for name in named if parameters[name].default is inspect.Parameter.empty}
+    shared = _shared(stage)
+    named, required = named | shared.keys(), required | shared.keys()
     pace = set(stage.pace)
     given = {*stage.config, *stage.literals, *stage.inputs, *pace, "workspace", "output"}
     if stage.resources.dask_workers:
         given.add("executor")
     assert required <= given
-    if named == set(parameters):
+    if shared or named == set(parameters):
         assert given <= named
     else:
         assert given - named <= set(stage.inputs), "only inputs may fall into **"
@@ -94,7 +106,7 @@ def test_declared_arguments_are_those_of_the_function(stage: Stage) -> None:
 def test_values_have_the_types_that_the_function_asks_for(stage: Stage) -> None:
     overrides = [*WITHOUT_WEIGHTS, *(OWN_FILES if stage in OWN_STAGES else [MANGA109])]
     config = load_preset("tiny", overrides).model_dump(mode="json")
-    hints = get_type_hints(_function(stage), include_extras=True)
+    hints = get_type_hints(_function(stage), include_extras=True) | _shared(stage)
     for argument, value in stage.arguments(stage.values(config)).items():
         TypeAdapter(hints[argument]).validate_json(json.dumps(value))
     assert all(hints.get(argument, Path) in (Path, Path | None) for argument in stage.inputs)

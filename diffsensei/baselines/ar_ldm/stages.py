@@ -1,6 +1,7 @@
 """AR-LDM as pipeline stages: one training end to end, and drawing the benchmark."""
 
 from pathlib import Path
+from typing import Unpack
 
 import torch
 
@@ -11,14 +12,14 @@ from diffsensei.baselines.ar_ldm.objective import ArLdmObjective
 from diffsensei.baselines.ddim import ddim
 from diffsensei.baselines.stable_diffusion import load_sd_unet, read_sd_unet
 from diffsensei.config.baselines import ArLdmConfig, BlipConfig, StableDiffusionParts
-from diffsensei.config.schema import BucketConfig, RuntimeConfig, TrainStageConfig
+from diffsensei.config.schema import TrainStageConfig
 from diffsensei.devices import own_device
 from diffsensei.foundations.loading import load_text_encoder, load_vae
-from diffsensei.inference.generate import draw_benchmark
+from diffsensei.inference.generate import Drawing, draw_benchmark
 from diffsensei.methods.assembly import inference_dtype, place
 from diffsensei.methods.painter import Painter
 from diffsensei.models.unet import save_unet
-from diffsensei.training.stage_run import Precision, StageRun
+from diffsensei.training.stage_run import Setting, StageRun
 from diffsensei.training.story_batch import StoryBatches
 
 
@@ -30,15 +31,7 @@ def train_ar_ldm(
     caption_length: int,
     drop_rate: float,
     base: StableDiffusionParts,
-    seed: int,
-    num_processes: int,
-    runtime: RuntimeConfig,
-    mixed_precision: Precision,
-    buckets: BucketConfig,
-    panels: Path,
-    features: Path,
-    workspace: Path,
-    output: Path,
+    **setting: Unpack[Setting],
 ) -> None:
     """Train everything but the autoencoder; writes ``unet/`` and what `HistoryEncoder.save` does.
 
@@ -46,20 +39,7 @@ def train_ar_ldm(
     others are; ``features`` are those of the method's own autoencoder. The rest as for the stages of the paper
     (`training.stages`).
     """
-    run = StageRun(
-        "ar_ldm",
-        stage,
-        seed=seed,
-        num_processes=num_processes,
-        runtime=runtime,
-        mixed_precision=mixed_precision,
-        buckets=buckets,
-        vae=base.vae,
-        panels=panels,
-        features=features,
-        workspace=workspace,
-        output=output,
-    )
+    run = StageRun("ar_ldm", stage, base.vae, **setting)
     text = load_text_encoder(base.text_encoder)
     width = text.model.config.hidden_size
     encoder = HistoryEncoder(text, load_grounded_captions(blip, width, text.tokenizer), caption_length)
@@ -76,31 +56,15 @@ def train_ar_ldm(
     )
     run.fit(ArLdmObjective(unet, encoder, drop_rate, run.moments.scaling_factor), batches)
     if run.is_main:
-        save_unet(unet, output / "unet")
-        encoder.save(output)
+        save_unet(unet, run.output / "unet")
+        encoder.save(run.output)
 
 
 def generate_ar_ldm(
-    *,
-    method: ArLdmConfig,
-    base: StableDiffusionParts,
-    seeds: tuple[int, ...],
-    runtime: RuntimeConfig,
-    benchmark: Path,
-    trained: Path,
-    workspace: Path,
-    output: Path,
+    *, method: ArLdmConfig, base: StableDiffusionParts, trained: Path, **drawing: Unpack[Drawing]
 ) -> None:
     """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_ar_ldm`."""
-    draw_benchmark(
-        build_ar_ldm(method, base, trained, own_device()),
-        sampling=method.sampling,
-        seeds=seeds,
-        num_threads=runtime.num_threads,
-        benchmark=benchmark,
-        workspace=workspace,
-        output=output,
-    )
+    draw_benchmark(build_ar_ldm(method, base, trained, own_device()), method.sampling, **drawing)
 
 
 def build_ar_ldm(method: ArLdmConfig, base: StableDiffusionParts, trained: Path, device: torch.device) -> ArLdm:

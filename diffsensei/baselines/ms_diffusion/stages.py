@@ -1,7 +1,7 @@
 """MS-Diffusion as pipeline stages: training from the manga text-to-image model, and drawing the benchmark."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 import numpy as np
 import torch
@@ -14,16 +14,14 @@ from diffsensei.baselines.ms_diffusion.phrase import encode_phrase
 from diffsensei.baselines.ms_diffusion.references import EncodedReferences, squashes, squashing
 from diffsensei.config.baselines import DropConfig, GroundingConfig
 from diffsensei.config.schema import (
-    BucketConfig,
     ConditioningConfig,
     Foundations,
     GeneratorStageConfig,
-    RuntimeConfig,
     SamplingConfig,
 )
 from diffsensei.devices import own_device
 from diffsensei.foundations.loading import load_clip_image_encoder, load_text_encoder
-from diffsensei.inference.generate import draw_benchmark
+from diffsensei.inference.generate import Drawing, draw_benchmark
 from diffsensei.inference.speed import speed_up
 from diffsensei.methods.assembly import inference_dtype, load_image_generator, place
 from diffsensei.models.character_features import blank_clip_tokens
@@ -31,7 +29,7 @@ from diffsensei.models.unet import load_unet, save_unet
 from diffsensei.models.weights import load_saved
 from diffsensei.training.batch import ConditionedBatches
 from diffsensei.training.feature_store import CharacterFeatures
-from diffsensei.training.stage_run import Precision, StageRun, is_own
+from diffsensei.training.stage_run import Setting, StageRun, is_own
 from diffsensei.training.trained_parameters import merge_lora, select_trained
 
 Dialogs = Literal["none", "mask"]
@@ -50,17 +48,9 @@ def train_ms_diffusion(
     text_encoder_2: str,
     magi_image_encoder: str,
     conditioning: ConditioningConfig,
-    seed: int,
-    num_processes: int,
-    runtime: RuntimeConfig,
-    mixed_precision: Precision,
-    buckets: BucketConfig,
     vae: str,
-    panels: Path,
-    features: Path,
     pretrain: Path,
-    workspace: Path,
-    output: Path,
+    **setting: Unpack[Setting],
 ) -> None:
     """Train resampler, subject attention and what ``stage.trained`` names of the UNet; writes ``grounding/`` and, where
     that is more than was added, ``unet/``, else ``adapter.safetensors``.
@@ -70,20 +60,7 @@ def train_ms_diffusion(
     paper's dagger. ``pretrain`` is the output of that stage, whose UNet is the base. The rest as for the stages of the
     paper (`training.stages`).
     """
-    run = StageRun(
-        "ms_diffusion" if dialogs == "none" else "ms_diffusion_dialogs",
-        stage,
-        seed=seed,
-        num_processes=num_processes,
-        runtime=runtime,
-        mixed_precision=mixed_precision,
-        buckets=buckets,
-        vae=vae,
-        panels=panels,
-        features=features,
-        workspace=workspace,
-        output=output,
-    )
+    run = StageRun("ms_diffusion" if dialogs == "none" else "ms_diffusion_dialogs", stage, vae, **setting)
     training_panels = run.read_panels(conditioning.min_reference_side)
     text = run.text(training_panels, (text_encoder, text_encoder_2))
     clip = load_clip_image_encoder(clip_image_encoder, run.low_precision)
@@ -127,10 +104,10 @@ def train_ms_diffusion(
     if run.is_main:
         merge_lora(network)
         if whole:
-            save_unet(network, output / UNET)
+            save_unet(network, run.output / UNET)
         else:
-            save_adapter(network, output)
-        resampler.save_pretrained(output / GROUNDING)
+            save_adapter(network, run.output)
+        resampler.save_pretrained(run.output / GROUNDING)
 
 
 def generate_ms_diffusion(
@@ -141,13 +118,9 @@ def generate_ms_diffusion(
     foundations: Foundations,
     conditioning: ConditioningConfig,
     sampling: SamplingConfig,
-    seeds: tuple[int, ...],
-    runtime: RuntimeConfig,
-    benchmark: Path,
     pretrain: Path,
     trained: Path,
-    workspace: Path,
-    output: Path,
+    **drawing: Unpack[Drawing],
 ) -> None:
     """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_ms_diffusion`."""
     drawer = build_ms_diffusion(
@@ -160,16 +133,8 @@ def generate_ms_diffusion(
         trained,
         own_device(),
     )
-    speed_up(drawer, runtime)
-    draw_benchmark(
-        drawer,
-        sampling=sampling,
-        seeds=seeds,
-        num_threads=runtime.num_threads,
-        benchmark=benchmark,
-        workspace=workspace,
-        output=output,
-    )
+    speed_up(drawer, drawing["runtime"])
+    draw_benchmark(drawer, sampling, **drawing)
 
 
 def build_ms_diffusion(

@@ -1,6 +1,7 @@
 """SEED-Story as pipeline stages: the language model, then the de-tokenizer on what it tells, then the benchmark."""
 
 from pathlib import Path
+from typing import Unpack
 
 import torch
 
@@ -11,15 +12,15 @@ from diffsensei.baselines.seed_story.objectives import DetokenizerObjective, Sto
 from diffsensei.baselines.seed_story.resamplers import StoryResamplers
 from diffsensei.baselines.seed_story.visual import VisualEncoder, load_visual
 from diffsensei.config.baselines import FeatureResamplerConfig, SeedStoryConfig, SeedStoryLanguageConfig
-from diffsensei.config.schema import BucketConfig, Foundations, RuntimeConfig, TrainStageConfig
+from diffsensei.config.schema import Foundations, TrainStageConfig
 from diffsensei.devices import own_device
 from diffsensei.foundations.loading import load_llm, load_text_encoder
-from diffsensei.inference.generate import draw_benchmark
+from diffsensei.inference.generate import Drawing, draw_benchmark
 from diffsensei.methods.assembly import inference_dtype, load_image_generator, place
 from diffsensei.models.text import text_widths
 from diffsensei.models.unet import load_unet, save_unet
 from diffsensei.models.weights import load_saved
-from diffsensei.training.stage_run import Precision, StageRun, is_own
+from diffsensei.training.stage_run import Setting, StageRun, is_own
 from diffsensei.training.story_batch import StoryBatches
 
 LLM, RESAMPLERS, RESAMPLER = "llm", "resamplers", "resampler"
@@ -32,36 +33,15 @@ def train_seed_story_language(
     llm: str,
     language: SeedStoryLanguageConfig,
     window: int,
-    seed: int,
-    num_processes: int,
-    runtime: RuntimeConfig,
-    mixed_precision: Precision,
-    buckets: BucketConfig,
     vae: str,
-    panels: Path,
-    features: Path,
-    workspace: Path,
-    output: Path,
+    **setting: Unpack[Setting],
 ) -> None:
     """The language model; writes ``llm/`` (LoRA folded in) and ``resamplers/``.
 
     ``stage`` is ``language_training`` of baselines.seed_story; ``visual_encoder``, ``llm``, ``language`` and ``window``
     are fields of the same. The rest as for the stages of the paper (`training.stages`).
     """
-    run = StageRun(
-        "seed_story_language",
-        stage,
-        seed=seed,
-        num_processes=num_processes,
-        runtime=runtime,
-        mixed_precision=mixed_precision,
-        buckets=buckets,
-        vae=vae,
-        panels=panels,
-        features=features,
-        workspace=workspace,
-        output=output,
-    )
+    run = StageRun("seed_story_language", stage, vae, **setting)
     visual = load_visual(visual_encoder, run.low_precision, run.device)
     loaded = load_llm(llm, dtype=run.low_precision)
     resamplers = StoryResamplers(
@@ -76,9 +56,9 @@ def train_seed_story_language(
     run.recompute(llm=teller.base)
     run.fit(StoryLanguageObjective(teller, visual), _batches(run, window, visual))
     if run.is_main:
-        teller.merged_llm().save_pretrained(output / LLM)
-        loaded.tokenizer.save_pretrained(output / LLM)
-        resamplers.save_pretrained(output / RESAMPLERS)
+        teller.merged_llm().save_pretrained(run.output / LLM)
+        loaded.tokenizer.save_pretrained(run.output / LLM)
+        resamplers.save_pretrained(run.output / RESAMPLERS)
 
 
 def train_seed_story(
@@ -91,18 +71,10 @@ def train_seed_story(
     drop_rate: float,
     text_encoder: str,
     text_encoder_2: str,
-    seed: int,
-    num_processes: int,
-    runtime: RuntimeConfig,
-    mixed_precision: Precision,
-    buckets: BucketConfig,
     vae: str,
-    panels: Path,
-    features: Path,
     pretrain: Path,
     language: Path,
-    workspace: Path,
-    output: Path,
+    **setting: Unpack[Setting],
 ) -> None:
     """The de-tokenizer, on what the language model of stage ``language`` tells; writes ``unet/`` and ``resampler/``.
 
@@ -110,20 +82,7 @@ def train_seed_story(
     other fields of the same have their names. ``pretrain`` is the output of that stage: the UNet begins as the manga
     text-to-image model. The rest as for the stages of the paper.
     """
-    run = StageRun(
-        "seed_story",
-        stage,
-        seed=seed,
-        num_processes=num_processes,
-        runtime=runtime,
-        mixed_precision=mixed_precision,
-        buckets=buckets,
-        vae=vae,
-        panels=panels,
-        features=features,
-        workspace=workspace,
-        output=output,
-    )
+    run = StageRun("seed_story", stage, vae, **setting)
     visual = load_visual(visual_encoder, run.low_precision, run.device)
     teller = place(read_language(language, max_caption_tokens), run.device, run.low_precision)
     unet = load_unet(pretrain / "unet")
@@ -141,8 +100,8 @@ def train_seed_story(
     objective = DetokenizerObjective(teller, visual, unet, feature_resampler, drop_rate, run.moments.scaling_factor)
     run.fit(objective, _batches(run, window, visual))
     if run.is_main:
-        save_unet(unet, output / "unet")
-        feature_resampler.save_pretrained(output / RESAMPLER)
+        save_unet(unet, run.output / "unet")
+        feature_resampler.save_pretrained(run.output / RESAMPLER)
 
 
 def generate_seed_story(
@@ -150,23 +109,13 @@ def generate_seed_story(
     method: SeedStoryConfig,
     captions: Captions,
     foundations: Foundations,
-    seeds: tuple[int, ...],
-    runtime: RuntimeConfig,
-    benchmark: Path,
     language: Path,
     trained: Path,
-    workspace: Path,
-    output: Path,
+    **drawing: Unpack[Drawing],
 ) -> None:
     """Draw the benchmark; writes what `draw_benchmark` does. ``captions`` says whose they are."""
     draw_benchmark(
-        build_seed_story(method, captions, foundations, language, trained, own_device()),
-        sampling=method.sampling,
-        seeds=seeds,
-        num_threads=runtime.num_threads,
-        benchmark=benchmark,
-        workspace=workspace,
-        output=output,
+        build_seed_story(method, captions, foundations, language, trained, own_device()), method.sampling, **drawing
     )
 
 

@@ -1,6 +1,7 @@
 """StoryGen as pipeline stages: single panels, then panels after others, then drawing the benchmark."""
 
 from pathlib import Path
+from typing import Unpack
 
 import torch
 
@@ -11,14 +12,14 @@ from diffsensei.baselines.storygen.method import StoryGen
 from diffsensei.baselines.storygen.objective import StoryGenObjective
 from diffsensei.baselines.storygen.pixels import read_pixel_range
 from diffsensei.config.baselines import StableDiffusionParts, StoryGenConfig, StoryGenDrops
-from diffsensei.config.schema import BucketConfig, RuntimeConfig, TrainStageConfig
+from diffsensei.config.schema import TrainStageConfig
 from diffsensei.devices import own_device
 from diffsensei.foundations.loading import load_text_encoder, load_vae
-from diffsensei.inference.generate import draw_benchmark
+from diffsensei.inference.generate import Drawing, draw_benchmark
 from diffsensei.methods.assembly import inference_dtype, place
 from diffsensei.methods.painter import Painter
 from diffsensei.models.unet import save_unet
-from diffsensei.training.stage_run import Precision, StageRun
+from diffsensei.training.stage_run import Setting, StageRun
 from diffsensei.training.story_batch import StoryBatches
 
 SELF_ATTENTION, CONTEXT_ATTENTION = ".attn1.", ".attn3."
@@ -32,35 +33,14 @@ def train_storygen_single(
     mask_dialogs: bool,
     base: StableDiffusionParts,
     max_dialogs: int,
-    seed: int,
-    num_processes: int,
-    runtime: RuntimeConfig,
-    mixed_precision: Precision,
-    buckets: BucketConfig,
-    panels: Path,
-    features: Path,
-    workspace: Path,
-    output: Path,
+    **setting: Unpack[Setting],
 ) -> None:
     """First stage: the self-attention learns single panels; writes ``unet/``.
 
     ``stage`` is ``single`` of baselines.storygen, whose ``drops`` and ``mask_dialogs`` the others are; ``features`` are
     those of the method's own autoencoder. The rest as for the stages of the paper (`training.stages`).
     """
-    run = StageRun(
-        "storygen_single",
-        stage,
-        seed=seed,
-        num_processes=num_processes,
-        runtime=runtime,
-        mixed_precision=mixed_precision,
-        buckets=buckets,
-        vae=base.vae,
-        panels=panels,
-        features=features,
-        workspace=workspace,
-        output=output,
-    )
+    run = StageRun("storygen_single", stage, base.vae, **setting)
     text = load_text_encoder(base.text_encoder)
     unet = load_sd_unet(base.unet, text.model.config.hidden_size)
     # Copies for the context are taken before anything is trained, as in the published code.
@@ -70,7 +50,7 @@ def train_storygen_single(
     run.recompute(unet=unet)
     run.fit(objective, _batches(run, NO_EARLIER_PANELS, 1, max_dialogs))
     if run.is_main:
-        save_unet(unet, output / "unet")
+        save_unet(unet, run.output / "unet")
 
 
 def train_storygen(
@@ -82,35 +62,14 @@ def train_storygen(
     mask_dialogs: bool,
     base: StableDiffusionParts,
     max_dialogs: int,
-    seed: int,
-    num_processes: int,
-    runtime: RuntimeConfig,
-    mixed_precision: Precision,
-    buckets: BucketConfig,
-    panels: Path,
-    features: Path,
     single: Path,
-    workspace: Path,
-    output: Path,
+    **setting: Unpack[Setting],
 ) -> None:
     """Second stage: the attention to earlier panels; writes ``unet/``. ``single`` is the first stage's output.
 
     ``stage`` is ``context`` of baselines.storygen; the rest as for the first stage.
     """
-    run = StageRun(
-        "storygen",
-        stage,
-        seed=seed,
-        num_processes=num_processes,
-        runtime=runtime,
-        mixed_precision=mixed_precision,
-        buckets=buckets,
-        vae=base.vae,
-        panels=panels,
-        features=features,
-        workspace=workspace,
-        output=output,
-    )
+    run = StageRun("storygen", stage, base.vae, **setting)
     text = load_text_encoder(base.text_encoder)
     unet = read_sd_unet(single / "unet", add_context)
     train_only(unet, CONTEXT_ATTENTION)
@@ -125,30 +84,14 @@ def train_storygen(
     run.recompute(unet=unet)
     run.fit(objective, _batches(run, window, context_side, max_dialogs))
     if run.is_main:
-        save_unet(unet, output / "unet")
+        save_unet(unet, run.output / "unet")
 
 
 def generate_storygen(
-    *,
-    method: StoryGenConfig,
-    base: StableDiffusionParts,
-    seeds: tuple[int, ...],
-    runtime: RuntimeConfig,
-    benchmark: Path,
-    trained: Path,
-    workspace: Path,
-    output: Path,
+    *, method: StoryGenConfig, base: StableDiffusionParts, trained: Path, **drawing: Unpack[Drawing]
 ) -> None:
     """Draw the benchmark; writes what `draw_benchmark` does. ``trained`` is the output of `train_storygen`."""
-    draw_benchmark(
-        build_storygen(method, base, trained, own_device()),
-        sampling=method.sampling,
-        seeds=seeds,
-        num_threads=runtime.num_threads,
-        benchmark=benchmark,
-        workspace=workspace,
-        output=output,
-    )
+    draw_benchmark(build_storygen(method, base, trained, own_device()), method.sampling, **drawing)
 
 
 def build_storygen(method: StoryGenConfig, base: StableDiffusionParts, trained: Path, device: torch.device) -> StoryGen:
