@@ -24,6 +24,9 @@ from infra.jobs.supervision import look_at
 from infra.store import Store
 from tasks.cancellation import LEASE_S, STAGE_KEY, RunRecord, is_followed, read_records, record_path
 
+MAX_STARTS = 5
+"""A run that was begun so often is not taken up again: it may be what kills its process."""
+
 
 async def reconcile_runs(store: Store, server: str) -> list[str]:
     """Compare the records of runs with what the Prefect API at ``server`` says; a line for everything done."""
@@ -84,16 +87,20 @@ async def _reconcile_run(
         name = run.name if run is not None else run_id
         why = "cancelled" if run is not None else "unknown to the server"
         return [f"run {name}, {why}: {asked} jobs asked to end"] if asked else []
-    if state.is_final():
+    crashed = state.is_crashed()
+    if state.is_final() and not crashed:
         record_path(store, run_id).unlink(missing_ok=True)
         return []
-    if followed or not state.is_running() or not _is_older(state.timestamp, LEASE_S):
+    if followed or not (crashed or (state.is_running() and _is_older(state.timestamp, LEASE_S))):
         return []
-    if run.deployment_id is None:
-        await client.set_flow_run_state(UUID(run_id), Crashed(message="its process is gone"), force=True)
-        return [f"run {run.name}: its process is gone, now crashed; the same command goes on"]
-    await client.set_flow_run_state(UUID(run_id), AwaitingRetry(), force=True)
-    return [f"run {run.name}: its process is gone, a worker takes it up again"]
+    if run.deployment_id is not None and run.run_count < MAX_STARTS:
+        await client.set_flow_run_state(UUID(run_id), AwaitingRetry(), force=True)
+        return [f"run {run.name}: its process is gone, a worker takes it up again"]
+    record_path(store, run_id).unlink(missing_ok=True)
+    if crashed:
+        return []
+    await client.set_flow_run_state(UUID(run_id), Crashed(message="its process is gone"), force=True)
+    return [f"run {run.name}: its process is gone, now crashed; the same command goes on"]
 
 
 def _cancel_unshared(store: Store, run_id: str, record: RunRecord) -> int:

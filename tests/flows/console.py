@@ -58,7 +58,7 @@ class Console:
         return done.stdout
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{arguments[0]}.log").open("wb") as log:
+        with (self.folder / f"{arguments[0]}.log").open("ab") as log:
             return subprocess.Popen([PREFECT, *arguments], cwd=REPOSITORY, env=self.env, stdout=log, stderr=log)
 
     def answers(self, path: str) -> bool:
@@ -70,6 +70,11 @@ class Console:
     def state_of(self, run_id: str) -> str:
         state: str = httpx.get(f"{self.api}/flow_runs/{run_id}", timeout=ANSWER_S).json()["state"]["type"]
         return state
+
+    def history_of(self, run_id: str) -> list[str]:
+        """Its states in order, each with its message."""
+        states = httpx.get(f"{self.api}/flow_run_states/", params={"flow_run_id": run_id}, timeout=ANSWER_S).json()
+        return [f"{state['timestamp']} {state['name']}: {state['message']}" for state in states]
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:

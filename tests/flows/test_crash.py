@@ -121,7 +121,7 @@ def _children(pid: int) -> list[int]:
 
 def _finish(machine: Machine, run_id: str) -> None:
     _wait("the end of the run", lambda: machine.console.state_of(run_id) in ("COMPLETED", "FAILED", "CRASHED"))
-    assert machine.console.state_of(run_id) == "COMPLETED"
+    assert machine.console.state_of(run_id) == "COMPLETED", machine.console.history_of(run_id)
     assert set(machine.attempts().values()) == {1}, "a stage had more than one job"
 
 
@@ -136,7 +136,7 @@ def test_a_run_whose_worker_died_is_taken_up_and_its_job_adopted(machine: Machin
     _wait("a job that goes on", machine.has_a_job)
     machine.start_worker()
     deadline = time.monotonic() + PATIENCE_S
-    while machine.console.state_of(run_id) == "RUNNING" and time.monotonic() < deadline:
+    while machine.console.state_of(run_id) in ("RUNNING", "CRASHED") and time.monotonic() < deadline:
         machine.reconcile()
         time.sleep(20)
     _finish(machine, run_id)

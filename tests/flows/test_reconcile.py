@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from prefect import flow, get_client
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled, Cancelling, Completed, Running
+from prefect.states import Cancelled, Cancelling, Completed, Crashed, Running
 
 from infra.execution import execute
 from infra.files import try_lock, write_json
@@ -24,7 +24,7 @@ from infra.jobs.spec import JobState
 from infra.stage import Stage, stage_key
 from infra.store import Store
 from tasks.cancellation import STAGE_KEY, RunRecord, record_path
-from tasks.reconciliation import reconcile_attempts, reconcile_runs
+from tasks.reconciliation import MAX_STARTS, reconcile_attempts, reconcile_runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -97,6 +97,11 @@ async def _run_in(state: State[Any], deployed: bool = False) -> str:
         return str(run.id)
 
 
+async def _set(run_id: str, state: State[Any]) -> None:
+    async with get_client() as client:
+        await client.set_flow_run_state(uuid.UUID(run_id), state, force=True)
+
+
 async def _state_of(run_id: str) -> State[Any]:
     async with get_client() as client:
         state = (await client.read_flow_run(uuid.UUID(run_id))).state
@@ -163,6 +168,27 @@ def test_a_run_whose_process_died_is_taken_up_by_a_worker_if_one_can(
     monkeypatch.setattr("tasks.reconciliation.LEASE_S", 0.0)
     assert len(_call(reconcile_runs(store, SERVER))) == 1
     assert _call(_state_of(run_id)).name == ("AwaitingRetry" if deployed else "Crashed")
+
+
+def test_a_crashed_run_is_taken_up_but_not_for_ever(store: Store, stage: Stage, dead: Identity) -> None:
+    """Which of worker and flow dies first decides whether Prefect says so; to us it is the same."""
+    run_id = _call(_run_in(Running(), deployed=True))
+    for start in range(1, MAX_STARTS + 1):
+        _recorded(store, stage, run_id, dead)
+        _call(_set(run_id, Crashed()))
+        taken_up = start < MAX_STARTS
+        assert len(_call(reconcile_runs(store, SERVER))) == taken_up
+        assert _call(_state_of(run_id)).name == ("AwaitingRetry" if taken_up else "Crashed")
+        assert record_path(store, run_id).exists() == taken_up
+        _call(_set(run_id, Running()))
+
+
+def test_a_crash_that_only_the_server_believes_in_is_left_alone(store: Store, stage: Stage) -> None:
+    run_id = _call(_run_in(Crashed(), deployed=True))
+    _recorded(store, stage, run_id, identify(os.getpid()))
+    assert _call(reconcile_runs(store, SERVER)) == []
+    assert _call(_state_of(run_id)).is_crashed()
+    assert record_path(store, run_id).exists()
 
 
 def test_a_running_run_whose_process_lives_goes_on(store: Store, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
