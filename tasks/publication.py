@@ -26,6 +26,14 @@ def publish_page(store: Store, result: ObjectRef, release: ReleaseConfig, name: 
     return _publish(store, result, f"{release.name}-{release.version}-{name}-{result.digest[:12]}") / f"{name}.html"
 
 
+def withdraw_page(place: Path) -> None:
+    """Remove a folder that `publish_page` made, whole at once; what it was copied from stays."""
+    aside = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+    os.rename(place, aside)
+    sync(place.parent)
+    shutil.rmtree(aside)
+
+
 def _publish(store: Store, result: ObjectRef, name: str) -> Path:
     """A whole and durable copy of ``result`` at ``reports/<name>``, which is named by its content: made once."""
     store.verify(result, full=False)

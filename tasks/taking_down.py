@@ -1,8 +1,10 @@
-"""Taking a page down: recorded for good, and gone from the site at once with every version that rests on it."""
+"""Taking a page down: recorded for good, and gone at once with every version and page of results that rests on it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from infra.store import Store
+from tasks.publication import withdraw_page
 from tasks.report_site import Site, assemble_site
 from tasks.tracing import bury_page, trace_page
 
@@ -19,4 +21,8 @@ def take_down(store: Store, asked: str, reason: str) -> Iterator[str]:
         before = site.versions()
         assemble_site(store)
         yield from (f"withdrawn from the site: {name}" for name in sorted(before - site.versions()))
-    yield from trace_page(store, asked).lines()
+    traced = trace_page(store, asked)
+    for path in traced.published:
+        withdraw_page(path)
+        yield f"withdrawn: {path.name}"
+    yield from replace(traced, published=()).lines()

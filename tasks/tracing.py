@@ -48,7 +48,7 @@ class Trace:
     references: tuple[str, ...]
     """``channel/name`` of what points at any of them."""
     published: tuple[Path, ...]
-    """Reports under their readable paths."""
+    """Pages of results under their readable paths (`publication`)."""
     tombstone: Tombstone | None
 
     def lines(self) -> list[str]:
@@ -62,7 +62,7 @@ class Trace:
         for group, refs in self.used.items():
             told += [f"{group}: {ref.kind} {ref.digest[:12]}  {ref.path}" for ref in refs]
         told += [f"reference: {name}" for name in self.references]
-        told += [f"published report: {path}" for path in self.published]
+        told += [f"published page: {path}" for path in self.published]
         if self.tombstone is not None:
             told.append(f"taken down {self.tombstone.recorded:%Y-%m-%d}: {self.tombstone.reason}")
         return told

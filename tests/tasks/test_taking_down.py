@@ -11,6 +11,7 @@ from flows.cli import app
 from infra.manifest import Origin
 from infra.store import ObjectRef, Store
 from reports.site import build_report
+from tasks.publication import publish_page
 from tasks.report_site import assemble_site, built_site, find_version, publish_version
 from tests.reports.conftest import build_run
 from tests.tasks.test_report_site import RELEASE
@@ -85,6 +86,23 @@ def test_a_site_of_that_version_alone_is_left_empty(buried: Path) -> None:
     assert EVIL not in index
     with pytest.raises(ValueError, match="known: none"):
         find_version(site, "latest")
+
+
+def test_pages_of_results_that_rest_on_it_are_gone_as_well(
+    store: Store, tmp_path: Path, validated_page: Callable[..., ObjectRef]
+) -> None:
+    pages = validated_page(store, "Series/001.jpg")
+    places = []
+    for name, inputs in (("mine", {"validate": pages.digest}), ("other", {})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "ablations.html").write_text(name)
+        result = store.publish_object(tmp_path / name, "ablations", Origin(inputs=inputs))
+        places.append(publish_page(store, result, RELEASE, "ablations"))
+    out = _take_down("the author asked")
+    assert f"withdrawn: {places[0].parent.name}" in out
+    assert "published page" not in out
+    assert os.listdir(store.base / "reports") == [places[1].parent.name]
+    assert "withdrawn" not in _take_down("the author asked")
 
 
 def test_a_withdrawn_version_is_told_from_an_unknown_one(kept: Path, buried: Path) -> None:
