@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
-from diffsensei.foundations.loading import NOISE_SCHEDULE
+from diffsensei.diffusion.noise_schedule import NOISE_SCHEDULE
 from diffsensei.methods.image_generator import ImageGenerator
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
-from diffsensei.foundations.loading import resolve
+from diffsensei.foundations.locations import resolve
 from diffsensei.models.text import TextEncoder
 from diffsensei.models.weights import WEIGHTS, load_strict
 

@@ -21,9 +21,8 @@ from PIL import Image
 from diffsensei.config.schema import JudgeConfig
 from diffsensei.devices import own_device
 from diffsensei.evaluation.feature_cache import Detect, Embed, Gray, cached, cached_detections
-from diffsensei.foundations.loading import (
-    DialogDetector,
-    ImageEncoder,
+from diffsensei.foundations.dialog_detector import DialogDetector
+from diffsensei.foundations.judge_encoders import (
     JudgeClip,
     is_magi_detector,
     load_clip_processor,
@@ -33,6 +32,7 @@ from diffsensei.foundations.loading import (
     load_judge_dino,
     load_state_probe,
 )
+from diffsensei.foundations.loading import ImageEncoder
 from diffsensei.foundations.locations import foundation_digest
 from diffsensei.foundations.magi_dialogs import MagiDialogDetector
 from diffsensei.foundations.state_probe import StateProbe

@@ -34,7 +34,7 @@ from diffsensei.evaluation.results import (
 from diffsensei.evaluation.sight import PanelFeatures, Vectors
 from diffsensei.evaluation.state_accuracy import STATE_ACCURACY, readable
 from diffsensei.evaluation.statistics import Interval, cluster_bootstrap
-from diffsensei.foundations.loading import read_probe_accuracy
+from diffsensei.foundations.judge_encoders import read_probe_accuracy
 from diffsensei.seeding import numpy_stream
 
 ALL_PANELS_MISSING = "no panel was generated"

@@ -8,7 +8,7 @@ from typing import Any
 from diffusers import EulerDiscreteScheduler
 
 from diffsensei.config.base import config_digest
-from diffsensei.foundations.loading import NOISE_SCHEDULE
+from diffsensei.diffusion.noise_schedule import NOISE_SCHEDULE
 from diffsensei.foundations.locations import file_sha256
 from diffsensei.foundations.manifest import PartRecord, write_manifest
 from diffsensei.foundations.parts import NEEDS, PARTS, Studio

@@ -7,8 +7,8 @@ import torch
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 
 from diffsensei.config.schema import Foundations
+from diffsensei.diffusion.noise_schedule import NOISE_SCHEDULE
 from diffsensei.foundations.loading import (
-    NOISE_SCHEDULE,
     load_clip_image_encoder,
     load_llm,
     load_magi_image_encoder,

@@ -6,8 +6,8 @@ import torch
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 
+from diffsensei.diffusion.noise_schedule import NOISE_SCHEDULE
 from diffsensei.diffusion.objective import add_noise, epsilon_loss, sample_latents, sample_noise
-from diffsensei.foundations.loading import NOISE_SCHEDULE
 from diffsensei.models.conditions import Conditions
 from diffsensei.models.unet import predict_noise
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from diffsensei.foundations.loading import refuse_keys
+from diffsensei.foundations.reading import refuse_keys
 from diffsensei.released.stored import State, StoredTensor
 
 _RESAMPLERS = ("input_resampler.", "output_resampler.")

@@ -14,7 +14,8 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
 from diffsensei.config.schema import REFERENCE, FidelityConfig, IdentityAdapterConfig, ModelConfig, UNetConfig
-from diffsensei.foundations.loading import refuse_keys, resolve
+from diffsensei.foundations.locations import resolve
+from diffsensei.foundations.reading import refuse_keys
 from diffsensei.models.agent_resampler import AgentResamplers
 from diffsensei.models.identity_adapter import LEARNT_NORMS, IdentityAdapter
 from diffsensei.models.unet import add_manga_conditions, build_unet, save_unet

@@ -6,7 +6,8 @@ from typing import Any, Literal
 import torch
 from transformers import ViTImageProcessorPil, ViTMAEConfig, ViTMAEModel
 
-from diffsensei.foundations.loading import MAGI_PATCHES, ImageEncoder, refuse_keys
+from diffsensei.foundations.loading import MAGI_PATCHES, ImageEncoder
+from diffsensei.foundations.reading import refuse_keys
 from diffsensei.released.layout import PICKLED, read_object
 from diffsensei.released.stored import pickled_state
 

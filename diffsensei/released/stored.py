@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from diffsensei.foundations.loading import refuse_keys
+from diffsensei.foundations.reading import refuse_keys
 from diffsensei.released.layout import PICKLED, read_object, require_file
 
 _NOT_TENSORS = (

@@ -16,7 +16,8 @@ from torch import Tensor
 from diffsensei.config.schema import BucketConfig
 from diffsensei.data.panels.buckets import Bucket
 from diffsensei.data.panels.panel_set import PanelSet
-from diffsensei.foundations.loading import ImageEncoder, TextEncoder, foundation_digest
+from diffsensei.foundations.loading import ImageEncoder, TextEncoder
+from diffsensei.foundations.locations import foundation_digest
 from diffsensei.models.character_features import encode_characters
 from diffsensei.models.text import encode_text
 

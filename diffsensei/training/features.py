@@ -23,12 +23,7 @@ from diffsensei.data.panels.panel_set import PanelSet
 from diffsensei.data.panels.training_panels import distinct_captions
 from diffsensei.devices import own_device
 from diffsensei.durable import link, write_whole
-from diffsensei.foundations.loading import (
-    load_clip_image_encoder,
-    load_magi_image_encoder,
-    load_text_encoder,
-    load_vae,
-)
+from diffsensei.foundations.loading import load_clip_image_encoder, load_magi_image_encoder, load_text_encoder, load_vae
 from diffsensei.models.character_features import encode_characters
 from diffsensei.models.text import encode_text
 from diffsensei.progress import Progress

@@ -7,7 +7,8 @@ from huggingface_hub import hf_hub_download
 from safetensors.torch import load_file
 
 from diffsensei.config.schema import UNetConfig
-from diffsensei.foundations.loading import fill_strictly, resolve
+from diffsensei.foundations.locations import resolve
+from diffsensei.foundations.reading import fill_strictly
 from diffsensei.models.resampler import Resampler
 from diffsensei.models.unet import build_unet
 from diffsensei.models.weights import below

@@ -13,13 +13,8 @@ from torch import Tensor
 from diffsensei.config.presets import tiny
 from diffsensei.config.schema import SamplingConfig
 from diffsensei.diffusion.guidance import Predict, guided
-from diffsensei.foundations.loading import (
-    NOISE_SCHEDULE,
-    load_clip_image_encoder,
-    load_magi_image_encoder,
-    load_text_encoder,
-    load_vae,
-)
+from diffsensei.diffusion.noise_schedule import NOISE_SCHEDULE
+from diffsensei.foundations.loading import load_clip_image_encoder, load_magi_image_encoder, load_text_encoder, load_vae
 from diffsensei.methods.character_encoder import CharacterEncoder
 from diffsensei.methods.diffsensei import DiffSensei
 from diffsensei.methods.image_generator import ImageGenerator

@@ -23,7 +23,7 @@ from diffsensei.evaluation.benchmark import BenchmarkPanel
 from diffsensei.evaluation.feature_cache import Detect, Embed, cached, cached_detections
 from diffsensei.evaluation.features import ClipPair, Judges, class_token_embedder, clip_image_embedder, embed_captions
 from diffsensei.evaluation.sight import PanelFeatures, Picture, read_picture, see_panels
-from diffsensei.foundations.loading import load_dialog_detector, load_judge_clip, load_judge_dino
+from diffsensei.foundations.judge_encoders import load_dialog_detector, load_judge_clip, load_judge_dino
 from diffsensei.progress import Progress
 from tests.benchmarks import pages
 from tests.benchmarks.interleaved import Case

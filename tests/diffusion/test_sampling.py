@@ -11,8 +11,8 @@ from diffusers import (
     EulerDiscreteScheduler,
 )
 
+from diffsensei.diffusion.noise_schedule import NOISE_SCHEDULE
 from diffsensei.diffusion.sampling import denoise, initial_noise
-from diffsensei.foundations.loading import NOISE_SCHEDULE
 
 
 @pytest.fixture

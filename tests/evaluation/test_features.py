@@ -11,7 +11,7 @@ from diffsensei.evaluation.features import (
     inception_embedder,
     load_judges,
 )
-from diffsensei.foundations.loading import load_judge_clip, load_judge_dino
+from diffsensei.foundations.judge_encoders import load_judge_clip, load_judge_dino
 
 
 @pytest.fixture(scope="module")

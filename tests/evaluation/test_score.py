@@ -15,7 +15,7 @@ from diffsensei.evaluation.results import ITEM_COLUMNS, read_summary
 from diffsensei.evaluation.score import score_methods, shuffle_within_series
 from diffsensei.evaluation.statistics import f1_of_counts
 from diffsensei.evaluation.summary import define_metrics
-from diffsensei.foundations import loading
+from diffsensei.foundations import judge_encoders
 from tests.magi.tiny_magi import write_tiny_magi
 
 
@@ -136,7 +136,7 @@ def test_missing_judges_do_not_stop_the_others(evaluation, benchmark, generated,
 
 
 def test_magi_without_its_weights_is_a_state_of_dialog_f1(evaluation, benchmark, generated, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "load_dialog_detector", loading.load_dialog_detector)
+    monkeypatch.setattr(features, "load_dialog_detector", judge_encoders.load_dialog_detector)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     paper = evaluation.replaced(judges=evaluation.judges.replaced(dialog_detector="ragavsachdeva/magi"))
     summary, items = _score(paper, benchmark, generated, tmp_path)
@@ -149,7 +149,7 @@ def test_magi_without_its_weights_is_a_state_of_dialog_f1(evaluation, benchmark,
 
 
 def test_magi_judges_dialogs_where_its_weights_are(evaluation, benchmark, generated, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "load_dialog_detector", loading.load_dialog_detector)
+    monkeypatch.setattr(features, "load_dialog_detector", judge_encoders.load_dialog_detector)
     magi = tmp_path / "magi"
     magi.mkdir()
     write_tiny_magi(magi)
@@ -336,7 +336,7 @@ def test_some_metrics_alone_have_the_same_figures_and_no_other_judge_looks(
 
 
 def test_definitions_are_known_before_anything_is_scored(evaluation, benchmark, generated, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "load_dialog_detector", loading.load_dialog_detector)
+    monkeypatch.setattr(features, "load_dialog_detector", judge_encoders.load_dialog_detector)
     magi = tmp_path / "magi"
     magi.mkdir()
     write_tiny_magi(magi)

@@ -9,7 +9,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from diffsensei.config.presets.parts import EMBEDDED_FOUNDATIONS, EMBEDDED_JUDGES
-from diffsensei.foundations import loading
+from diffsensei.foundations import judge_encoders, loading, locations
 from diffsensei.foundations.drawn_pool import PoolPanel, bucket_panels, crops
 from diffsensei.foundations.manifest import MANIFEST, MAX_BYTES, check_manifest, read_manifest
 from diffsensei.foundations.parts import PARTS
@@ -21,16 +21,16 @@ TEXT_ENCODERS = (EMBEDDED_FOUNDATIONS.text_encoder, EMBEDDED_FOUNDATIONS.text_en
 
 
 def test_files_are_those_of_the_manifest_and_small() -> None:
-    manifest = check_manifest(loading.WEIGHTS)
+    manifest = check_manifest(locations.WEIGHTS)
     assert list(manifest.parts) == list(PARTS)
-    total = sum(path.stat().st_size for path in loading.WEIGHTS.rglob("*") if path.is_file())
+    total = sum(path.stat().st_size for path in locations.WEIGHTS.rglob("*") if path.is_file())
     assert total <= MAX_BYTES
     assert not [name for name in manifest.files if name.endswith((".bin", ".pt", ".pkl", ".py"))]
 
 
 def test_recipes_are_the_ones_recorded() -> None:
     recipes = FoundationRecipes()
-    for name, part in read_manifest(loading.WEIGHTS).parts.items():
+    for name, part in read_manifest(locations.WEIGHTS).parts.items():
         assert part.recipe == getattr(recipes, name).model_dump(mode="json"), name
         assert part.steps_scale == 1.0
 
@@ -44,7 +44,7 @@ def test_judges_were_trained_on_another_world_with_other_seeds() -> None:
 
 
 def test_altered_lost_and_extra_files_are_named(tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(loading.WEIGHTS, tmp_path / "weights"))
+    folder = Path(shutil.copytree(locations.WEIGHTS, tmp_path / "weights"))
     (folder / "vae" / "config.json").write_text("{}")
     (folder / "llm" / "config.json").unlink()
     (folder / "stranger.txt").write_text("")
@@ -74,7 +74,7 @@ def test_image_encoders_and_judges_take_any_crop(panels: list[PoolPanel]) -> Non
     for encoder, side in (
         (loading.load_clip_image_encoder(EMBEDDED_FOUNDATIONS.clip_image_encoder), 48),
         (loading.load_magi_image_encoder(EMBEDDED_FOUNDATIONS.magi_image_encoder), 48),
-        (loading.load_judge_dino(EMBEDDED_JUDGES.dino), 64),
+        (judge_encoders.load_judge_dino(EMBEDDED_JUDGES.dino), 64),
     ):
         pixels = encoder.processor(images=images, return_tensors="pt").pixel_values
         assert pixels.shape == (3, 3, side, side)
@@ -92,7 +92,7 @@ def test_llm_has_image_slots() -> None:
 
 def test_caption_finds_its_panel(panels: list[PoolPanel]) -> None:
     """Panels of a fourth world: the caption's own panel is nearer than the average other."""
-    judge = loading.load_judge_clip(EMBEDDED_JUDGES.clip)
+    judge = judge_encoders.load_judge_clip(EMBEDDED_JUDGES.clip)
     chosen = panels[:16]
     pixels = judge.processor(
         images=[np.repeat(panel.image[:, :, None], 3, axis=2) for panel in chosen], return_tensors="pt"
@@ -115,7 +115,7 @@ def test_autoencoder_reconstructs_every_size(panels: list[PoolPanel]) -> None:
 
 
 def test_detector_finds_bubbles(panels: list[PoolPanel]) -> None:
-    detector = loading.load_dialog_detector(EMBEDDED_JUDGES.dialog_detector)
+    detector = judge_encoders.load_dialog_detector(EMBEDDED_JUDGES.dialog_detector)
     assert detector_figures(detector, panels)["f1"] > 0.95
 
 
@@ -123,7 +123,7 @@ def test_unet_draws_what_captions_say(panels: list[PoolPanel]) -> None:
     """It removes most of the noise, and more of it with a panel's own caption than with another's."""
     vae = loading.load_vae(EMBEDDED_FOUNDATIONS.vae)
     texts = [loading.load_text_encoder(name) for name in TEXT_ENCODERS]
-    unet = UNet2DConditionModel.from_pretrained(loading.WEIGHTS / "unet", use_safetensors=True)
+    unet = UNet2DConditionModel.from_pretrained(locations.WEIGHTS / "unet", use_safetensors=True)
     assert unet.dtype == torch.float32
     figures = unet_figures(unet, vae, texts, panels[:48])
     assert figures["noise_mse"] < 0.35

@@ -23,7 +23,7 @@ from transformers import (
     ViTMAEModel,
 )
 
-from diffsensei.foundations import loading
+from diffsensei.foundations import judge_encoders, loading
 from diffsensei.foundations.magi_dialogs import MagiDialogDetector
 from diffsensei.foundations.vocabulary import clip_tokenizer
 from diffsensei.magi.timm_backbone import RESNETS, rename_timm_resnet, resnet_config
@@ -149,11 +149,11 @@ def test_what_the_hub_cannot_give_is_one_line_with_the_reference(monkeypatch: py
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for load in (
         loading.load_vae,
-        loading.load_judge_dino,
+        judge_encoders.load_judge_dino,
         loading.load_magi_image_encoder,
         loading.load_llm,
         loading.load_magi,
-        loading.load_dialog_detector,
+        judge_encoders.load_dialog_detector,
     ):
         with pytest.raises(
             ValueError, match=r"^nobody/nothing/part: cannot be loaded; it must be downloaded"
@@ -316,7 +316,7 @@ def test_magi_as_the_pickle_it_was_published_as(whole_magi: Path) -> None:
     for one, two in zip(objects(whole_magi), expected, strict=True):
         np.testing.assert_array_equal(one, two)
     assert loading.load_magi_image_encoder(str(whole_magi)).model.config.hidden_size == 12
-    assert isinstance(loading.load_dialog_detector(str(whole_magi)), MagiDialogDetector)
+    assert isinstance(judge_encoders.load_dialog_detector(str(whole_magi)), MagiDialogDetector)
 
 
 class Trap:
@@ -347,7 +347,7 @@ def test_a_pickle_is_never_run(
 def test_magi_without_weights(whole_magi: Path) -> None:
     (whole_magi / STATE).unlink()
     with pytest.raises(ValueError, match=r"neither model\.safetensors nor pytorch_model\.bin in "):
-        loading.load_dialog_detector(str(whole_magi))
+        judge_encoders.load_dialog_detector(str(whole_magi))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from diffsensei.foundations.loading import load_dialog_detector
+from diffsensei.foundations.judge_encoders import load_dialog_detector
 from diffsensei.foundations.magi_dialogs import MagiDialogDetector
 from diffsensei.geometry import pairwise_iou
 from tests.magi.tiny_magi import write_tiny_magi

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diffsensei.config.presets.parts import EMBEDDED_JUDGES
-from diffsensei.foundations import loading
+from diffsensei.foundations import judge_encoders
 from diffsensei.foundations.drawn_pool import BUCKETS, PoolPanel
 from diffsensei.foundations.labels import READ_STATES
 from diffsensei.foundations.state_probe import StateProbe
@@ -67,8 +67,8 @@ def test_figures_leave_out_what_is_not_shown() -> None:
 
 def test_the_shipped_probe_reads_a_world_that_no_training_saw(panels: list[PoolPanel]) -> None:
     """Far above the majority class, and about as well as its config says."""
-    probe = loading.load_state_probe(EMBEDDED_JUDGES.states)
-    said = loading.read_probe_accuracy(EMBEDDED_JUDGES.states)
+    probe = judge_encoders.load_state_probe(EMBEDDED_JUDGES.states)
+    said = judge_encoders.read_probe_accuracy(EMBEDDED_JUDGES.states)
     assert said == probe.held_out_accuracy
     figures = state_figures(probe, state_crops(panels, BUCKETS))
     for name in READ_STATES:
@@ -78,6 +78,6 @@ def test_the_shipped_probe_reads_a_world_that_no_training_saw(panels: list[PoolP
 
 def test_what_is_no_probe_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"config\.json lacks held_out_accuracy; it is no probe of states"):
-        loading.read_probe_accuracy(EMBEDDED_JUDGES.dialog_detector)
+        judge_encoders.read_probe_accuracy(EMBEDDED_JUDGES.dialog_detector)
     with pytest.raises(ValueError, match="its configuration does not fit"):
-        loading.load_state_probe(EMBEDDED_JUDGES.dialog_detector)
+        judge_encoders.load_state_probe(EMBEDDED_JUDGES.dialog_detector)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diffsensei.foundations import loading
+from diffsensei.foundations import judge_encoders, loading
 from diffsensei.foundations.manifest import check_manifest
 from diffsensei.foundations.parts import PARTS
 from diffsensei.foundations.recipes import FoundationRecipes
@@ -81,9 +81,9 @@ def test_every_part_loads_strictly(small_recipes: FoundationRecipes, tmp_path: P
         "clip_image_encoder": loading.load_clip_image_encoder,
         "magi_image_encoder": loading.load_magi_image_encoder,
         "llm": loading.load_llm,
-        "judge_clip": loading.load_judge_clip,
-        "judge_dino": loading.load_judge_dino,
-        "judge_detector": loading.load_dialog_detector,
+        "judge_clip": judge_encoders.load_judge_clip,
+        "judge_dino": judge_encoders.load_judge_dino,
+        "judge_detector": judge_encoders.load_dialog_detector,
     }.items():
         assert load(str(output / name)) is not None
 

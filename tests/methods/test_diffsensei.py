@@ -13,14 +13,9 @@ from PIL import Image
 
 from diffsensei.config.schema import SamplingConfig, UNetConfig
 from diffsensei.diffusion.guidance import Predict
+from diffsensei.diffusion.noise_schedule import NOISE_SCHEDULE
 from diffsensei.diffusion.sampling import denoise, initial_noise
-from diffsensei.foundations.loading import (
-    NOISE_SCHEDULE,
-    load_clip_image_encoder,
-    load_magi_image_encoder,
-    load_text_encoder,
-    load_vae,
-)
+from diffsensei.foundations.loading import load_clip_image_encoder, load_magi_image_encoder, load_text_encoder, load_vae
 from diffsensei.methods.character_encoder import CharacterEncoder
 from diffsensei.methods.diffsensei import DiffSensei
 from diffsensei.methods.image_generator import Branches, ImageGenerator

@@ -11,12 +11,7 @@ from diffsensei.config.schema import CacheConfig
 from diffsensei.data.panels.buckets import build_buckets, fit_panel
 from diffsensei.data.panels.panel_set import PanelSet
 from diffsensei.data.panels.training_panels import distinct_captions
-from diffsensei.foundations.loading import (
-    load_clip_image_encoder,
-    load_magi_image_encoder,
-    load_text_encoder,
-    load_vae,
-)
+from diffsensei.foundations.loading import load_clip_image_encoder, load_magi_image_encoder, load_text_encoder, load_vae
 from diffsensei.training import features as features_module
 from diffsensei.training.feature_store import (
     EncodedCharacters,

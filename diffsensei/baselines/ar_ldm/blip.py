@@ -18,7 +18,7 @@ from transformers import (
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from diffsensei.config.baselines import BlipConfig
-from diffsensei.foundations.loading import resolve
+from diffsensei.foundations.locations import resolve
 from diffsensei.models.weights import load_strict
 
 RANDOM = "random"

@@ -10,7 +10,7 @@ from diffsensei.baselines.ms_diffusion.grounding import NUM_FREQUENCIES, Groundi
 from diffsensei.baselines.ms_diffusion.network import adapter_parameters, add_subjects, save_adapter
 from diffsensei.config.baselines import MsDiffusionConfig
 from diffsensei.config.schema import UNetConfig
-from diffsensei.foundations.loading import refuse_keys
+from diffsensei.foundations.reading import refuse_keys
 from diffsensei.models.unet import build_unet
 from diffsensei.released.placement import whole_folder
 from diffsensei.released.stored import State, fill, first_shape, read_pickle, stored

@@ -10,7 +10,7 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 
-from diffsensei.foundations.loading import Location, resolve
+from diffsensei.foundations.locations import Location, resolve
 from diffsensei.models.weights import below
 from diffsensei.released.layout import read_object
 from diffsensei.released.stored import State, pickled_state, safetensors_state

@@ -9,7 +9,7 @@ from diffsensei.baselines.seed_story.prompts import StoryPrompts
 from diffsensei.baselines.seed_story.resamplers import StoryResamplers
 from diffsensei.config.baselines import SeedStoryConfig
 from diffsensei.config.schema import UNetConfig
-from diffsensei.foundations.loading import refuse_keys
+from diffsensei.foundations.reading import refuse_keys
 from diffsensei.models.unet import save_unet
 from diffsensei.models.weights import below
 from diffsensei.released.changes import split_agent

@@ -11,7 +11,8 @@ from diffsensei.baselines.ddim import with_ddim
 from diffsensei.baselines.storydiffusion.method import StoryDiffusion
 from diffsensei.config.presets import tiny
 from diffsensei.config.schema import UNetConfig
-from diffsensei.foundations.loading import NOISE_SCHEDULE, load_text_encoder, load_vae
+from diffsensei.diffusion.noise_schedule import NOISE_SCHEDULE
+from diffsensei.foundations.loading import load_text_encoder, load_vae
 from diffsensei.methods.image_generator import ImageGenerator
 from diffsensei.models.text import text_widths
 from diffsensei.models.unet import build_unet

@@ -6,7 +6,7 @@ import torch
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from torch import nn
 
-from diffsensei.foundations.loading import NOISE_SCHEDULE
+from diffsensei.diffusion.noise_schedule import NOISE_SCHEDULE
 from diffsensei.inference.request import PanelRequest
 from diffsensei.methods.image_generator import ImageGenerator
 from diffsensei.models.compilation import compile_blocks
