@@ -57,7 +57,7 @@ class Benchmark:
 def define_benchmark(config: ExperimentConfig, name: str, frozen: ObjectRef) -> Benchmark:
     """What can be known of the columns before anything is scored."""
     from diffsensei.evaluation.comparability import benchmark_digest
-    from diffsensei.evaluation.features import identify_judges
+    from diffsensei.evaluation.judges import identify_judges
     from diffsensei.evaluation.summary import define_metrics
 
     digest = benchmark_digest(frozen.path)

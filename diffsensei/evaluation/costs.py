@@ -18,7 +18,8 @@ from diffsensei.costs.detection import count_detection, detector_weights
 from diffsensei.costs.networks import meta_text_encoder, meta_vision_tower, sizes
 from diffsensei.costs.workload import CROPS_PER_PANEL, FLOAT, Costs, StageCost, Workload
 from diffsensei.evaluation.compared_methods import METHODS
-from diffsensei.evaluation.features import INCEPTION_EDGE, INCEPTION_FILE, NONE
+from diffsensei.evaluation.inception import INCEPTION_EDGE, INCEPTION_FILE
+from diffsensei.evaluation.judges import NONE
 from diffsensei.foundations.state_probe import StateProbe
 
 ANCHORS = 2

@@ -23,8 +23,8 @@ from diffsensei.evaluation.dialog_f1 import (
 )
 from diffsensei.evaluation.dino_similarity import DINO_C, DINO_C_SOURCE, DINO_I, cosine
 from diffsensei.evaluation.drawn_states import State
-from diffsensei.evaluation.features import clip_name
 from diffsensei.evaluation.identity_accuracy import IDENTITY, ONE_CHARACTER, is_recognised
+from diffsensei.evaluation.judges import clip_name
 from diffsensei.evaluation.sight import PanelFeatures, Vectors
 from diffsensei.evaluation.state_accuracy import (
     FROM_BEHIND,

@@ -19,8 +19,8 @@ from diffsensei.evaluation.comparability import benchmark_digest
 from diffsensei.evaluation.compared_methods import drawn_methods, read_generation
 from diffsensei.evaluation.distribution_metrics import STATISTICS_SEED
 from diffsensei.evaluation.drawn_states import drawn_states
-from diffsensei.evaluation.features import load_judges
 from diffsensei.evaluation.item_metrics import ItemMetric
+from diffsensei.evaluation.judges import load_judges
 from diffsensei.evaluation.measurements import Request, measure
 from diffsensei.evaluation.results import GROUND_TRUTH, ITEM_COLUMNS, SHUFFLED_TRUTH
 from diffsensei.evaluation.sight import (

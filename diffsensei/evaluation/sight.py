@@ -13,8 +13,8 @@ from diffsensei.evaluation.benchmark import BenchmarkPanel, read_gray
 from diffsensei.evaluation.colour_purity import mean_chroma
 from diffsensei.evaluation.dino_similarity import character_crop
 from diffsensei.evaluation.feature_cache import Embed, Gray
-from diffsensei.evaluation.features import Judges, StateReader
 from diffsensei.evaluation.jpeg_match import jpeg_round_trip
+from diffsensei.evaluation.judges import Judges, StateReader
 from diffsensei.evaluation.page_sheets import into_panels, lay_out, page_runs
 from diffsensei.geometry import Boxes
 from diffsensei.progress import Progress

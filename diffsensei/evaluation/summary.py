@@ -19,9 +19,9 @@ from diffsensei.evaluation.distribution_metrics import (
     Sampling,
     Sight,
 )
-from diffsensei.evaluation.features import Judges, clip_name, distribution_name
 from diffsensei.evaluation.fid import MIN_PANELS
 from diffsensei.evaluation.item_metrics import ItemMetric, headline, item_metrics, measurement_counts, page_sums
+from diffsensei.evaluation.judges import Judges, clip_name, distribution_name
 from diffsensei.evaluation.measurements import NOT_GENERATED
 from diffsensei.evaluation.results import (
     GROUND_TRUTH,

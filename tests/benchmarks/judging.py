@@ -21,7 +21,8 @@ from diffsensei.config.schema import EvaluationConfig
 from diffsensei.data.images import encode_png
 from diffsensei.evaluation.benchmark import BenchmarkPanel
 from diffsensei.evaluation.feature_cache import Detect, Embed, cached, cached_detections
-from diffsensei.evaluation.features import ClipPair, Judges, class_token_embedder, clip_image_embedder, embed_captions
+from diffsensei.evaluation.features import class_token_embedder, clip_image_embedder, embed_captions
+from diffsensei.evaluation.judges import ClipPair, Judges
 from diffsensei.evaluation.sight import PanelFeatures, Picture, read_picture, see_panels
 from diffsensei.foundations.judge_encoders import load_dialog_detector, load_judge_clip, load_judge_dino
 from diffsensei.progress import Progress

@@ -14,8 +14,8 @@ from cleanfid import fid
 
 from diffsensei.config.presets import tiny
 from diffsensei.evaluation.benchmark import BenchmarkCharacter, BenchmarkPanel
-from diffsensei.evaluation.features import Judges
 from diffsensei.evaluation.fid import Features, frechet_distance
+from diffsensei.evaluation.judges import Judges
 from diffsensei.evaluation.kid import cubic_kernels, kernel_distance
 from diffsensei.evaluation.measurements import Request, measure
 from diffsensei.evaluation.results import GROUND_TRUTH, ITEM_COLUMNS, SHUFFLED_TRUTH, Summary

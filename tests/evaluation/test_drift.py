@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from diffsensei.evaluation.comparability import benchmark_digest
 from diffsensei.evaluation.drift import check_drift, freeze_reference, read_drift
-from diffsensei.evaluation.features import identify_judges
+from diffsensei.evaluation.judges import identify_judges
 from diffsensei.evaluation.results import read_summary
 from diffsensei.evaluation.summary import define_metrics
 

@@ -2,15 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffsensei.evaluation.features import (
-    class_token_embedder,
-    clean_resize,
-    clip_image_embedder,
-    first_pool_embedder,
-    fit_to_square,
-    inception_embedder,
-    load_judges,
-)
+from diffsensei.evaluation.features import class_token_embedder, clip_image_embedder, fit_to_square
+from diffsensei.evaluation.inception import clean_resize, first_pool_embedder, inception_embedder
+from diffsensei.evaluation.judges import load_judges
 from diffsensei.foundations.judge_encoders import load_judge_clip, load_judge_dino
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from diffsensei.evaluation import features
+from diffsensei.evaluation import features, judges
 from diffsensei.evaluation.benchmark import read_benchmark
 from diffsensei.evaluation.comparability import benchmark_digest, comparable
 from diffsensei.evaluation.item_metrics import item_metrics
@@ -24,7 +24,7 @@ def _exact_detector(monkeypatch):
     """A detector that is right by construction, so that F1 has a known answer."""
     from tests.evaluation.conftest import WhiteAreaDetector
 
-    monkeypatch.setattr(features, "load_dialog_detector", lambda reference: WhiteAreaDetector())
+    monkeypatch.setattr(judges, "load_dialog_detector", lambda reference: WhiteAreaDetector())
 
 
 def _score(evaluation, benchmark, generated, base):
@@ -136,7 +136,7 @@ def test_missing_judges_do_not_stop_the_others(evaluation, benchmark, generated,
 
 
 def test_magi_without_its_weights_is_a_state_of_dialog_f1(evaluation, benchmark, generated, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "load_dialog_detector", judge_encoders.load_dialog_detector)
+    monkeypatch.setattr(judges, "load_dialog_detector", judge_encoders.load_dialog_detector)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     paper = evaluation.replaced(judges=evaluation.judges.replaced(dialog_detector="ragavsachdeva/magi"))
     summary, items = _score(paper, benchmark, generated, tmp_path)
@@ -149,7 +149,7 @@ def test_magi_without_its_weights_is_a_state_of_dialog_f1(evaluation, benchmark,
 
 
 def test_magi_judges_dialogs_where_its_weights_are(evaluation, benchmark, generated, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "load_dialog_detector", judge_encoders.load_dialog_detector)
+    monkeypatch.setattr(judges, "load_dialog_detector", judge_encoders.load_dialog_detector)
     magi = tmp_path / "magi"
     magi.mkdir()
     write_tiny_magi(magi)
@@ -249,7 +249,7 @@ def test_dialogs_found_on_whole_pages_come_back_to_their_panels(
     for path in (benchmark / "truth").iterdir():  # a bubble at the edge would run into the white gutter
         framed = np.pad(np.asarray(Image.open(path))[1:-1, 1:-1], 1, constant_values=128)
         Image.fromarray(framed).save(path)
-    monkeypatch.setattr(features, "load_dialog_detector", lambda reference: EveryWhiteBlock())
+    monkeypatch.setattr(judges, "load_dialog_detector", lambda reference: EveryWhiteBlock())
     panel, page = (
         _score(evaluation.replaced(detection_scope=scope), benchmark, generated, tmp_path / scope)[0]
         for scope in ("panel", "page")
@@ -315,7 +315,7 @@ def test_some_metrics_alone_have_the_same_figures_and_no_other_judge_looks(
     def blind(*_):
         raise AssertionError("a picture was shown to CLIP")
 
-    monkeypatch.setattr(features, "clip_image_embedder", lambda *_: blind)
+    monkeypatch.setattr(judges, "clip_image_embedder", lambda *_: blind)
     asked = dict.fromkeys(("dialog_f1", "dino_c"), "")
     (tmp_path / "2/score").mkdir(parents=True)
     score_methods(
@@ -336,23 +336,23 @@ def test_some_metrics_alone_have_the_same_figures_and_no_other_judge_looks(
 
 
 def test_definitions_are_known_before_anything_is_scored(evaluation, benchmark, generated, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "load_dialog_detector", judge_encoders.load_dialog_detector)
+    monkeypatch.setattr(judges, "load_dialog_detector", judge_encoders.load_dialog_detector)
     magi = tmp_path / "magi"
     magi.mkdir()
     write_tiny_magi(magi)
-    for judges in (
+    for others in (
         {},
         {"dino": "/nowhere/dino"},
         {"further_clip": (evaluation.judges.clip,), "fit": "pad", "fid_features": "embedded:judge_clip"},
         {"dialog_detector": str(magi)},
         {"fid_features": "/nowhere/inception-2015-12-05.pt"},
     ):
-        chosen = evaluation.replaced(judges=evaluation.judges.replaced(**judges), jpeg_quality=75)
-        loaded = features.load_judges(chosen.judges, tmp_path / "features", 0.5)
-        assert features.identify_judges(chosen.judges) == loaded.identities, judges
+        chosen = evaluation.replaced(judges=evaluation.judges.replaced(**others), jpeg_quality=75)
+        loaded = judges.load_judges(chosen.judges, tmp_path / "features", 0.5)
+        assert judges.identify_judges(chosen.judges) == loaded.identities, others
     summary, _ = _score(evaluation, benchmark, generated, tmp_path / "scored")
     digest = benchmark_digest(benchmark)
-    assert define_metrics(evaluation, features.identify_judges(evaluation.judges), digest) == summary.metrics
+    assert define_metrics(evaluation, judges.identify_judges(evaluation.judges), digest) == summary.metrics
 
 
 def test_every_picture_is_decoded_once(evaluation, benchmark, generated, tmp_path, monkeypatch):
