@@ -1,4 +1,4 @@
-"""The encoders that judge, each given every image once. One that cannot be loaded is a state with a reason, no crash."""
+"""The encoders that judge; each sees an image once. One that cannot be loaded is a state with a reason, not a crash."""
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
