@@ -17,6 +17,7 @@ from infra.stage import Action, Resources, Stage
 from infra.store import Store
 from tasks.cancellation import cancel_run
 from tasks.pipeline import run_stages
+from tests.flows.console import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -61,7 +62,9 @@ def test_second_run_reuses_everything_and_says_so(store: Store, trivial_stages: 
     run_id, second = _run(stages, store)
     assert [result.action for result in second.values()] == [Action.REUSE, Action.REUSE]
     assert second["double"].object == first["double"].object
-    assert _task_states(run_id) == {"number": "Reused", "double": "Reused"}
+    # The server hears of task runs by events, which arrive when they do.
+    reused = {"number": "Reused", "double": "Reused"}
+    wait_for("the states of both task runs", lambda: _task_states(run_id) == reused, 60)
     _, third = _run(stages, store, seed=4)
     assert (third["double"].object.path / "number.txt").read_text() == "8"
 
