@@ -65,6 +65,12 @@ class ExperimentConfig(Config):
                         f"{path}.global_batch_size {whole} (tier {tier}) is not a multiple of micro {micro} x "
                         f"processes {processes} = {unit}; use {' or '.join(usable)}"
                     )
+            parts = [n // micro for n, micro in zip(stage.global_batch_size, stage.micro_batch_size, strict=True)]
+            if self.training.bucket_draw == "part" and len(set(parts)) > 1:
+                raise ValueError(
+                    f"training.bucket_draw=part needs equally many parts (global / micro batch) of every tier, "
+                    f"{path} has {parts}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -338,6 +338,9 @@ class GeneratorStageConfig(TrainStageConfig):
     lora_alpha: PositiveFloat = 128.0
 
 
+BucketDraw = Literal["step", "part"]
+
+
 class TrainingConfig(Config):
     pretrain: TrainStageConfig
     """Text-to-image pre-training of the SDXL UNet on manga."""
@@ -348,6 +351,9 @@ class TrainingConfig(Config):
     num_processes: PositiveInt
     """Processes (GPUs) that share a global batch."""
     mixed_precision: Literal["no", "bf16"]
+    bucket_draw: BucketDraw = "step"
+    """Whether all panels of a step are of one size, or each part (micro batch) of it draws its own size, as each rank
+    of the reference code does: then a step is a mixture, and takes as long as its slowest process."""
 
 
 # ---------------------------------------------------------------- use

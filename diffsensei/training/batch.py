@@ -1,7 +1,7 @@
 """From (step, part of the global batch) to the tensors of one forward pass (paper sec. 4.1)."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diffsensei.config.schema import ConditioningConfig
-from diffsensei.data.panels.bucket_sampler import BucketSampler
 from diffsensei.data.panels.conditioning import PanelConditions, sample_caption, sample_conditions
 from diffsensei.data.panels.training_panels import TrainingPanels
 from diffsensei.models.conditions import Conditions, Layout
-from diffsensei.seeding import numpy_stream
+from diffsensei.training.batch_plan import BatchPlan
 from diffsensei.training.feature_store import CharacterFeatures, PanelMoments, TextFeatures
 
 
@@ -53,46 +52,6 @@ class PanelBatch:
             references=None if self.references is None else self.references.to(device),
             targets=None if self.targets is None else self.targets.to(device),
         )
-
-
-class Part(NamedTuple):
-    """The share of a global batch that one forward pass works on."""
-
-    bucket: int
-    panels: NDArray[np.int64]
-    """Rows of the panel set (b,)."""
-    streams: list[np.random.Generator]
-    """(b,) a random stream for each place in the global batch."""
-
-
-class BatchPlan:
-    """Which panels each forward pass sees: a function of (seed, step, part), whatever the number of processes."""
-
-    def __init__(
-        self, moments: PanelMoments, global_batch_sizes: tuple[int, ...], micro_batch_sizes: tuple[int, ...], seed: int
-    ) -> None:
-        """Batch sizes are per size tier."""
-        tiers = [bucket.tier_index for bucket in moments.buckets]
-        self._global = [global_batch_sizes[tier] for tier in tiers]
-        self._micro = [micro_batch_sizes[tier] for tier in tiers]
-        self._seed = seed
-        self._sampler = BucketSampler(moments.panel_buckets, self._global, seed)
-
-    def num_parts(self, step: int) -> int:
-        """Forward passes of optimizer step ``step``, over all processes."""
-        bucket = self._sampler.batch(step).bucket
-        return self._global[bucket] // self._micro[bucket]
-
-    def num_items(self, step: int) -> int:
-        """Panels in the global batch of ``step``."""
-        return self._global[self._sampler.batch(step).bucket]
-
-    def part(self, step: int, part: int) -> Part:
-        """Part ``part`` of the global batch of ``step``."""
-        bucket, panels = self._sampler.batch(step)
-        places = range(part * self._micro[bucket], (part + 1) * self._micro[bucket])
-        streams = [numpy_stream(self._seed, "conditions", step, place) for place in places]
-        return Part(bucket, panels[places.start : places.stop], streams)
 
 
 class PlannedBatches:

@@ -15,13 +15,13 @@ from torch import nn
 from transformers import LlamaForCausalLM
 from typing_extensions import TypedDict
 
-from diffsensei.config.schema import BucketConfig, RuntimeConfig, TrainStageConfig
+from diffsensei.config.schema import BucketConfig, BucketDraw, RuntimeConfig, TrainStageConfig
 from diffsensei.data.panels.panel_set import PanelSet
 from diffsensei.data.panels.training_panels import TrainingPanels, read_training_panels
 from diffsensei.foundations.loading import load_clip_image_encoder, load_magi_image_encoder, load_text_encoder
 from diffsensei.models.compilation import compile_blocks
 from diffsensei.seeding import stream_seed
-from diffsensei.training.batch import BatchPlan
+from diffsensei.training.batch_plan import BatchPlan, plan_batches
 from diffsensei.training.feature_store import (
     CharacterFeatures,
     EncodedCharacters,
@@ -54,6 +54,7 @@ class Setting(TypedDict):
     num_processes: int
     """Of training.*, as the precision."""
     mixed_precision: Precision
+    bucket_draw: BucketDraw
     runtime: RuntimeConfig
     buckets: BucketConfig
     """data.buckets, which the features must have been made with."""
@@ -78,7 +79,7 @@ class StageRun:
         self._folder, self._features = setting["panels"] / "train", setting["features"]
         self._workspace, self.output = setting["workspace"], setting["output"]
         self._buckets, self._vae, self.runtime = setting["buckets"], vae, setting["runtime"]
-        num_processes = setting["num_processes"]
+        self._bucket_draw, num_processes = setting["bucket_draw"], setting["num_processes"]
         self._index = read_index(self._features)
         self._require_sources()
         self.moments = PanelMoments(self._features, self._index)
@@ -137,7 +138,8 @@ class StageRun:
         )
 
     def plan(self) -> BatchPlan:
-        return BatchPlan(self.moments, self._config.global_batch_size, self._config.micro_batch_size, self._seed)
+        sizes = self._config.global_batch_size, self._config.micro_batch_size
+        return plan_batches(self._bucket_draw, self.moments, *sizes, self._seed)
 
     def text(self, panels: TrainingPanels, references: tuple[str, str]) -> TextFeatures:
         """Stored text features, or the encoders named by ``references``; ValueError when others made the former."""

@@ -211,6 +211,7 @@ def _train(
             "seed": "seed",
             "num_processes": "training.num_processes",
             "mixed_precision": "training.mixed_precision",
+            "bucket_draw": "training.bucket_draw",
         },
         pace=pace(config),
         inputs={"panels": "panels", **inputs},

@@ -14,6 +14,7 @@ def training_stages(config: ExperimentConfig) -> list[Stage]:
         "seed": "seed",
         "num_processes": "training.num_processes",
         "mixed_precision": "training.mixed_precision",
+        "bucket_draw": "training.bucket_draw",
     }
     data = {"panels": "panels", "features": "features"}
     made_with = {"buckets": "data.buckets", **foundations("vae")}

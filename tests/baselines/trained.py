@@ -31,7 +31,7 @@ def folders(root: Path) -> dict[str, Path]:
 
 
 def common(world: Any, root: Path) -> dict[str, Any]:
-    settings = {"seed": 0, "num_processes": 1, "mixed_precision": "no", "runtime": RUNTIME}
+    settings = {"seed": 0, "num_processes": 1, "mixed_precision": "no", "bucket_draw": "step", "runtime": RUNTIME}
     settings["buckets"] = tiny().data.buckets
     return settings | {"panels": world.panels, "features": world.features, **folders(root)}
 

@@ -72,12 +72,12 @@ class RecordedPanels:
     """
 
     def __init__(self, record: Path, at: dict[int, Callable[[], object]]) -> None:
-        from diffsensei.training.batch import BatchPlan  # slow to import, and needed here only
+        from diffsensei.training.batch_plan import plan_batches  # slow to import, and needed here only
 
         shapes = SimpleNamespace(
             buckets=[SimpleNamespace(tier_index=tier) for tier in TIERS], panel_buckets=PANEL_BUCKETS
         )
-        self._plan = BatchPlan(shapes, (8, 4), (2, 1), seed=5)
+        self._plan = plan_batches("step", shapes, (8, 4), (2, 1), seed=5)
         self._points = torch.randn(len(PANEL_BUCKETS), 5, generator=torch.Generator().manual_seed(1))
         self._record, self._at = record, at
 

@@ -6,7 +6,8 @@ import torch
 
 from diffsensei.config.schema import ConditioningConfig
 from diffsensei.data.panels.training_panels import TrainingPanels, read_training_panels
-from diffsensei.training.batch import BatchPlan, CaptionedBatches, ConditionedBatches, PanelBatch
+from diffsensei.training.batch import CaptionedBatches, ConditionedBatches, PanelBatch
+from diffsensei.training.batch_plan import plan_batches
 from diffsensei.training.feature_store import PanelMoments, StoredCharacters, StoredText, read_index
 
 CPU = torch.device("cpu")
@@ -35,7 +36,7 @@ def conditioned(
 ) -> ConditionedBatches:
     index = read_index(world.features)
     text, characters = StoredText(world.features, index), StoredCharacters(world.features, index)
-    plan = BatchPlan(moments, (4,), (micro,), seed=1)
+    plan = plan_batches("step", moments, (4,), (micro,), seed=1)
     return ConditionedBatches(plan, panels, moments, text, characters, conditioning, with_targets=with_targets)
 
 
@@ -54,7 +55,7 @@ def test_text_batches_have_no_layout_and_the_features_of_their_panels(
     world: Any, moments: PanelMoments, panels: TrainingPanels
 ) -> None:
     text = StoredText(world.features, read_index(world.features))
-    plan = BatchPlan(moments, (4,), (4,), seed=1)
+    plan = plan_batches("step", moments, (4,), (4,), seed=1)
     batch = CaptionedBatches(plan, panels, moments, text, caption_drop_rate=0.0).batch(3, 0, CPU)
     bucket, rows, _ = plan.part(3, 0)
     size = moments.buckets[bucket]
@@ -127,7 +128,7 @@ def test_targets_are_the_panels_own_characters_and_captions_are_kept(
         assert batch.targets is not None
         assert batch.references is not None
         assert torch.equal(batch.targets.clip_tokens, batch.references.clip_tokens)
-        _, rows, _ = BatchPlan(moments, (4,), (4,), seed=1).part(step, 0)
+        _, rows, _ = plan_batches("step", moments, (4,), (4,), seed=1).part(step, 0)
         assert batch.captions == tuple(panels.captions[row] for row in panels.panel_captions[rows])
     other = conditioned(world, moments, panels, certain.replaced(self_condition_rate=0.0), with_targets=True)
     differing = 0

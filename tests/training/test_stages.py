@@ -41,7 +41,7 @@ def folders(root: Path) -> dict[str, Path]:
 
 
 def common(world: Any, root: Path, **more: Any) -> dict[str, Any]:
-    settings = {"seed": 0, "num_processes": 1, "mixed_precision": "no", "runtime": RUNTIME}
+    settings = {"seed": 0, "num_processes": 1, "mixed_precision": "no", "bucket_draw": "step", "runtime": RUNTIME}
     settings |= {"buckets": tiny().data.buckets, **world.named("vae")}
     return settings | {"panels": world.panels, "features": world.features, **folders(root), **more}
 
@@ -314,6 +314,17 @@ def test_stale_features_are_refused(
 def test_another_number_of_processes_is_refused(world: Any, experiment: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="accelerate launch --num_processes 2"):
         run_pretrain(world, experiment, tmp_path, num_processes=2)
+
+
+def test_parts_that_draw_a_size_each_train_as_surely(world: Any, experiment: Any, tmp_path: Path) -> None:
+    stage = experiment.training.pretrain.replaced(micro_batch_size=(1,))
+    once, again, one_size = (
+        run_pretrain(world, experiment, tmp_path / name, stage=stage, bucket_draw=draw)
+        for name, draw in (("once", "part"), ("again", "part"), ("one size", "step"))
+    )
+    assert_same_tensors(once, again)
+    panels = [json.loads((path / "training.json").read_text())["last_metrics"] for path in (once, one_size)]
+    assert panels[0] != panels[1]
 
 
 def test_bfloat16_trains_float32_master_weights(world: Any, experiment: Any, generator: Path, tmp_path: Path) -> None:

@@ -468,6 +468,7 @@ PAPER_SOURCES: dict[str, str] = {
     "training.stage2.micro_batch_size": "reference config: 16, 4, 1 per GPU",
     "training.num_processes": "paper sec. 5.1: 8 A100-80G",
     "training.mixed_precision": "reference config: bf16",
+    "training.bucket_draw": "ours: ranks of the reference code draw a size each (part), and the slowest decides",
     "runtime.gradient_checkpointing": "reference code: the language model's only",
     "runtime.compile": "reference code: no torch.compile",
     "sampling.steps": "reference demo: 30",
