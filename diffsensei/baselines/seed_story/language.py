@@ -61,7 +61,9 @@ class StoryLanguage(nn.Module):
 
     def merged_llm(self) -> LlamaForCausalLM:
         """The Llama with everything learnt folded in, in float32; the model is used up."""
-        self.llm.float()  # small changes would be lost in what a frozen base was held in
+        # Small changes would be lost in what a frozen base was held in. Not by ``float()``: what FSDP sharded refuses it.
+        for parameter in self.llm.parameters():
+            parameter.data = parameter.data.float()
         merged = self.llm.merge_and_unload() if isinstance(self.llm, PeftModel) else self.llm
         assert isinstance(merged, LlamaForCausalLM)
         return merged
