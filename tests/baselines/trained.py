@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from diffsensei.config.presets import tiny
+from diffsensei.config.schema import Parallelism
 from diffsensei.methods import assembly
 from diffsensei.training.stages import pretrain
 from tests.training.launched_stages import RUNTIME, launch
@@ -61,12 +62,16 @@ def assert_resumed_ends_alike(train: Callable[..., None], world: Any, root: Path
     assert last.is_dir(), "the last steps were trained again"
 
 
-def assert_trained_alike_in_parts(train: partial[None], world: Any, root: Path, again: Path) -> None:
-    """``train`` has run in one process in ``root``: two that share the weights end with the same, to rounding."""
+def assert_two_processes_train_alike(train: partial[None], world: Any, root: Path, again: Path) -> None:
+    """``train`` has run in one process in ``root``: two, which hold all weights or a part each, end with the same, to
+    rounding."""
     entry = f"{train.func.__module__}:{train.func.__name__}"
-    settings = common(world, again) | {"num_processes": 2, "runtime": RUNTIME.replaced(parallelism="shard")}
-    launch(again, 2, [(entry, train.keywords | settings)])
-    _assert_close(again, root)
+    ways: tuple[Parallelism, ...] = ("replicate", "shard")
+    for parallelism in ways:
+        folder = again / parallelism
+        settings = common(world, folder) | {"num_processes": 2, "runtime": RUNTIME.replaced(parallelism=parallelism)}
+        launch(folder, 2, [(entry, train.keywords | settings)])
+        _assert_close(folder, root)
 
 
 def assert_recomputing_trains_alike(train: Callable[..., None], world: Any, root: Path, again: Path) -> None:

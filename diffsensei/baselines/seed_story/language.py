@@ -61,7 +61,7 @@ class StoryLanguage(nn.Module):
 
     def merged_llm(self) -> LlamaForCausalLM:
         """The Llama with everything learnt folded in, in float32; the model is used up."""
-        # Small changes would be lost in what a frozen base was held in. Not by ``float()``: what FSDP sharded refuses it.
+        # Small changes would be lost in what a frozen base was held in. FSDP overrides what ``float()`` rests on.
         for parameter in self.llm.parameters():
             parameter.data = parameter.data.float()
         merged = self.llm.merge_and_unload() if isinstance(self.llm, PeftModel) else self.llm
@@ -120,9 +120,8 @@ class StoryLanguage(nn.Module):
         return written
 
     def _embedded(self, prompts: StoryPromptBatch, context: Tensor) -> Tensor:
+        """Without panels before, the resampler runs on nothing: processes that share a step must all have gradients."""
         embedded = self.base.get_input_embeddings()(prompts.token_ids)
-        if not len(context):
-            return embedded
         slots = self.resamplers.input_resampler(context.to(self.resamplers.dtype)).to(embedded.dtype)
         rows = prompts.context_rows[:, None].expand(-1, slots.shape[1])
         return embedded.index_put((rows, prompts.context_positions), slots)

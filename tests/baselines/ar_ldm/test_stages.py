@@ -27,7 +27,7 @@ from tests.baselines.trained import (
     assert_drawn_alike,
     assert_recomputing_trains_alike,
     assert_resumed_ends_alike,
-    assert_trained_alike_in_parts,
+    assert_two_processes_train_alike,
     common,
 )
 
@@ -113,10 +113,10 @@ def test_recomputed_activations_give_the_same_weights(
 
 
 @pytest.mark.slow
-def test_two_processes_that_share_the_weights_train_alike(
+def test_two_processes_train_alike(
     world: Any, recipe: ArLdmConfig, base: StableDiffusionParts, root: Path, tmp_path: Path
 ) -> None:
-    assert_trained_alike_in_parts(partial(train_ar_ldm, **training(recipe), base=base), world, root, tmp_path)
+    assert_two_processes_train_alike(partial(train_ar_ldm, **training(recipe), base=base), world, root, tmp_path)
 
 
 def test_it_draws_in_bfloat16(

@@ -1,5 +1,6 @@
 """SEED-Story trained and drawn on a small world: what learns, what is fed back, whose captions are read."""
 
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,12 +32,13 @@ from tests.baselines.trained import (
     assert_drawn_alike,
     assert_recomputing_trains_alike,
     assert_resumed_ends_alike,
-    assert_trained_alike_in_parts,
+    assert_two_processes_train_alike,
     common,
     run_pretrain,
     weights_in,
 )
 from tests.training.conftest import forget_precision
+from tests.training.launched_stages import RUNTIME, launch
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -187,14 +189,31 @@ def test_a_frozen_language_model_is_held_in_bfloat16_and_trains_alike(
 
 
 @pytest.mark.slow
-def test_two_processes_that_share_the_weights_train_alike(
+def test_two_processes_train_alike(
     world: Any, recipe: SeedStoryConfig, outputs: dict[str, Path], tmp_path: Path
 ) -> None:
     language = partial(train_seed_story_language, **first_stage(recipe), **world.named("vae"))
-    assert_trained_alike_in_parts(language, world, outputs["language"].parent, tmp_path / "language")
+    assert_two_processes_train_alike(language, world, outputs["language"].parent, tmp_path / "language")
     folders = {name: outputs[name] for name in ("pretrain", "language")}
     drawing = partial(train_seed_story, **second_stage(recipe), **folders, **world.named("vae", *TEXT))
-    assert_trained_alike_in_parts(drawing, world, outputs["trained"].parent, tmp_path / "drawing")
+    assert_two_processes_train_alike(drawing, world, outputs["trained"].parent, tmp_path / "drawing")
+
+
+@pytest.mark.slow
+def test_a_language_model_in_bfloat16_can_be_shared_out(world: Any, recipe: SeedStoryConfig, tmp_path: Path) -> None:
+    """Trained weights in float32 lie beside frozen ones in bfloat16 in every part."""
+    entry = "diffsensei.baselines.seed_story.stages:train_seed_story_language"
+    shard = RUNTIME.replaced(parallelism="shard")
+    losses = []
+    for name, num_processes, runtime in (("whole", 1, RUNTIME), ("parts", 2, shard)):
+        more = {"mixed_precision": "bf16", "num_processes": num_processes, "runtime": runtime}
+        arguments = first_stage(recipe) | world.named("vae") | common(world, tmp_path / name) | more
+        launch(tmp_path / name, num_processes, [(entry, arguments)])
+        lines = (tmp_path / name / "output" / "logs" / "metrics.jsonl").read_text().splitlines()
+        losses.append([json.loads(line)["train/loss"] for line in lines])
+        saved = load_file(tmp_path / name / "output" / "llm" / "model.safetensors")
+        assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
 def test_it_draws_in_bfloat16(

@@ -21,7 +21,7 @@ from tests.baselines.asked import Asked, Person
 from tests.baselines.trained import (
     assert_recomputing_trains_alike,
     assert_resumed_ends_alike,
-    assert_trained_alike_in_parts,
+    assert_two_processes_train_alike,
     common,
 )
 
@@ -145,11 +145,11 @@ def test_recomputed_activations_give_the_same_weights(
 
 
 @pytest.mark.slow
-def test_two_processes_that_share_the_weights_train_alike(
+def test_two_processes_train_alike(
     world: Any, recipe: StoryGenConfig, base: StableDiffusionParts, roots: tuple[Path, Path], tmp_path: Path
 ) -> None:
     train = partial(train_storygen, single=roots[0] / "output", **second_stage(recipe, base))
-    assert_trained_alike_in_parts(train, world, roots[1], tmp_path)
+    assert_two_processes_train_alike(train, world, roots[1], tmp_path)
 
 
 def test_the_last_panels_are_read_and_what_is_missing_is_blank() -> None:
