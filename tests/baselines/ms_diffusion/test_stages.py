@@ -30,6 +30,7 @@ from tests.baselines.trained import (
     as_on_a_gpu,
     assert_drawn_alike,
     assert_resumed_ends_alike,
+    assert_two_processes_train_alike,
     common,
     run_pretrain,
 )
@@ -53,22 +54,20 @@ def pretrained(world: Any, experiment: Any, tmp_path_factory: pytest.TempPathFac
     return run_pretrain(world, experiment, tmp_path_factory.mktemp("pretrain"))
 
 
-def train(
-    dialogs: str, world: Any, experiment: Any, recipe: MsDiffusionConfig, pretrained: Path, **arguments: Any
-) -> None:
-    """The row without dialogs, or with them; ``arguments`` are those of `common`, and what a test has otherwise."""
-    standard = {
-        "stage": recipe.training if dialogs == "none" else recipe.dialogs_training,
-        "dialogs": dialogs,
-        "clip_image_encoder": recipe.clip_image_encoder,
-        "phrase": recipe.phrase,
-        "grounding": recipe.grounding,
-        "drops": recipe.drops,
-        "conditioning": experiment.data.conditioning,
-        "pretrain": pretrained,
+def training(dialogs: str, world: Any, experiment: Any, recipe: MsDiffusionConfig, pretrained: Path) -> "partial[None]":
+    """Trains the row without dialogs, or with them; lacks what `common` has."""
+    return partial(
+        train_ms_diffusion,
+        stage=recipe.training if dialogs == "none" else recipe.dialogs_training,
+        dialogs=dialogs,
+        clip_image_encoder=recipe.clip_image_encoder,
+        phrase=recipe.phrase,
+        grounding=recipe.grounding,
+        drops=recipe.drops,
+        conditioning=experiment.data.conditioning,
+        pretrain=pretrained,
         **world.named("vae", *TEXT, "magi_image_encoder"),
-    }
-    train_ms_diffusion(**standard | arguments)
+    )
 
 
 def build(dialogs: str, world: Any, experiment: Any, recipe: MsDiffusionConfig, pretrained: Path, trained: Path) -> Any:
@@ -88,7 +87,7 @@ def row(
 ) -> tuple[str, Path]:
     """A trained row: its dialogs, and the folder with its workspace and output."""
     root = tmp_path_factory.mktemp("ms")
-    train(request.param, world, experiment, recipe, pretrained, **common(world, root))
+    training(request.param, world, experiment, recipe, pretrained)(**common(world, root))
     return request.param, root
 
 
@@ -125,9 +124,16 @@ def test_interrupted_it_ends_with_the_same_bytes(
     row: tuple[str, Path], world: Any, experiment: Any, recipe: MsDiffusionConfig, pretrained: Path, tmp_path: Path
 ) -> None:
     dialogs, root = row
-    assert_resumed_ends_alike(
-        partial(train, dialogs, world, experiment, recipe, pretrained), world, root, tmp_path / "again"
-    )
+    assert_resumed_ends_alike(training(dialogs, world, experiment, recipe, pretrained), world, root, tmp_path / "again")
+
+
+@pytest.mark.slow
+def test_two_processes_train_alike(
+    row: tuple[str, Path], world: Any, experiment: Any, recipe: MsDiffusionConfig, pretrained: Path, tmp_path: Path
+) -> None:
+    dialogs, root = row
+    train = training(dialogs, world, experiment, recipe, pretrained)
+    assert_two_processes_train_alike(train, world, root, tmp_path)
 
 
 def test_weights_of_others_were_not_trained_as_ours(
@@ -163,7 +169,7 @@ def test_less_of_the_unet_can_be_trained(
     world: Any, experiment: Any, recipe: MsDiffusionConfig, pretrained: Path, tmp_path: Path, trained: str, written: str
 ) -> None:
     stage = recipe.dialogs_training.replaced(steps=2, trained=trained, lora_rank=2, lora_alpha=2.0)
-    train("mask", world, experiment, recipe, pretrained, **common(world, tmp_path) | {"stage": stage})
+    training("mask", world, experiment, recipe, pretrained)(**common(world, tmp_path) | {"stage": stage})
     assert [name for name in ("adapter.safetensors", "unet") if (tmp_path / "output" / name).exists()] == [written]
     built = build("mask", world, experiment, recipe, pretrained, tmp_path / "output")
     base, own = load_unet(pretrained / "unet").state_dict(), built.generator.unet.state_dict()

@@ -148,8 +148,10 @@ def test_recomputed_activations_give_the_same_weights(
 def test_two_processes_train_alike(
     world: Any, recipe: StoryGenConfig, base: StableDiffusionParts, roots: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    train = partial(train_storygen, single=roots[0] / "output", **second_stage(recipe, base))
-    assert_two_processes_train_alike(train, world, roots[1], tmp_path)
+    single = partial(train_storygen_single, **first_stage(recipe, base))
+    assert_two_processes_train_alike(single, world, roots[0], tmp_path / "single")
+    context = partial(train_storygen, single=roots[0] / "output", **second_stage(recipe, base))
+    assert_two_processes_train_alike(context, world, roots[1], tmp_path / "context")
 
 
 def test_the_last_panels_are_read_and_what_is_missing_is_blank() -> None:
