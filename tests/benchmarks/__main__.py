@@ -82,7 +82,7 @@ def _ratio_table(modules: Iterable[ModuleType]) -> Table:
                 f"{1e3 * ratio.ours_s:.2f}",
                 f"{ratio.times_faster:.1f}",
                 f"{ratio.low:.1f} to {ratio.high:.1f}",
-                f"{case.goal:.0f}" if case.goal else "",
+                f"{case.goal:g}" if case.goal else "",
             )
     return table
 

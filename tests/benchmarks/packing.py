@@ -17,7 +17,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from diffsensei.models.prompt_packing import balanced_rows, packed_hidden_states
 from tests.benchmarks.interleaved import Case
 
-PROMPTS, HIDDEN, PADDED, ROW_TOKENS = 16, 256, 256, 1024
+PROMPTS, HIDDEN, PADDED, ROW_TOKENS = 8, 1536, 256, 512
+"""Wide and short, so that attention has about as small a part of the operations as in a 13B Llama: 4 % here, 3 % there.
+With a width of 256 and rows of 1024 it had a third, and what rows save in layers they lost in attention."""
 
 
 def cases() -> Iterator[Case]:
@@ -25,10 +27,10 @@ def cases() -> Iterator[Case]:
     config = LlamaConfig(
         vocab_size=64,
         hidden_size=HIDDEN,
-        intermediate_size=688,
-        num_hidden_layers=4,
-        num_attention_heads=8,
-        num_key_value_heads=8,
+        intermediate_size=4128,
+        num_hidden_layers=1,
+        num_attention_heads=12,
+        num_key_value_heads=12,
         max_position_embeddings=PADDED,
     )
     llm = LlamaForCausalLM(config).eval()
