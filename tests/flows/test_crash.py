@@ -133,7 +133,7 @@ def test_a_run_whose_worker_died_is_taken_up_and_its_job_adopted(machine: Machin
         machine.terminate_worker()
     else:
         machine.kill_worker_and_flows()
-    _wait("a job that goes on", machine.has_a_job)
+        assert machine.has_a_job(), "the job must go on"
     machine.start_worker()
     deadline = time.monotonic() + PATIENCE_S
     while machine.console.state_of(run_id) in ("RUNNING", "CRASHED") and time.monotonic() < deadline:
