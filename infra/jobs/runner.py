@@ -170,8 +170,10 @@ class Runner:
                 signal_all(processes_of(self._intent.token), signal.SIGKILL)
             if now - leased > _LEASE_EVERY_S:
                 leased = now
-                with suppress(OSError):  # a full disk must not leave the command without its runner
+                # A full disk must not leave the command without its runner, nor one of these without the other.
+                with suppress(OSError):
                     shorten_log(self._attempt.log_path)
+                with suppress(OSError):
                     self._attempt.renew_lease()
             with suppress(subprocess.TimeoutExpired):
                 child.wait(_TICK_S)

@@ -225,3 +225,18 @@ def test_a_log_that_floods_is_shortened_while_the_job_goes_on(backend: LocalBack
     lines = log.read_text().splitlines()
     assert (lines[0], lines[-1]) == ("the start", "the end")
     assert any("bytes left out here" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_a_job_whose_log_is_gone_still_says_that_it_lives(backend: LocalBackend, tmp_path: Path) -> None:
+    """Elsewhere it would be taken for dead, and begun again."""
+    folder = tmp_path / "0001"
+    code = (
+        "import os, time\n"
+        f"os.unlink({str(folder / 'log')!r})\n"
+        f"before = open({str(folder / 'lease.json')!r}).read()\n"
+        f"while open({str(folder / 'lease.json')!r}).read() == before: time.sleep(0.1)\n"
+    )
+    ended = _ended(backend, _submit(backend, _attempt(tmp_path, code)))
+    assert ended is not None
+    assert ended.state is JobState.SUCCEEDED
