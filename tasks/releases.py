@@ -5,6 +5,7 @@
 newest certificate of each bundle.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,20 +133,21 @@ def require_unburied(store: Store, ref: ObjectRef) -> None:
     """Raises NotReleasable where anything that ``ref`` was made from holds a page that was taken down."""
     found = buried_under(store, ref)
     if found:
-        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        raise NotReleasable(
-            f"it rests on page {found[0].shown}, taken down because: {found[0].reason}{more}; run the pipeline again"
-        )
+        because = f"{found[0].reason}{_and_more(found)}"
+        raise NotReleasable(f"it rests on page {found[0].shown}, taken down because: {because}; run the pipeline again")
 
 
 def require_licensed(store: Store, bundle: ObjectRef) -> None:
     """Raises NotReleasable where nobody has said by what right some of the pages behind the bundle were used."""
     unknown = unlicensed_pages(store, bundle)
     if unknown:
-        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        raise NotReleasable(
-            f"the licence of its pages is not known ({unknown[0]}{more}); name it in release.pages_licences"
-        )
+        pages = f"{unknown[0]}{_and_more(unknown)}"
+        raise NotReleasable(f"the licence of its pages is not known ({pages}); name it in release.pages_licences")
+
+
+def _and_more(found: Sequence[object]) -> str:
+    """What follows the first of ``found``."""
+    return f" and {len(found) - 1} more" if len(found) > 1 else ""
 
 
 def _require_never_withdrawn(store: Store, name: str, bundle: ObjectRef) -> None:

@@ -338,6 +338,7 @@ class GeneratorStageConfig(TrainStageConfig):
     lora_alpha: PositiveFloat = 128.0
 
 
+Precision = Literal["no", "bf16"]
 BucketDraw = Literal["step", "part"]
 
 
@@ -350,7 +351,7 @@ class TrainingConfig(Config):
     """MLLM adapter, image generator frozen."""
     num_processes: PositiveInt
     """Processes (GPUs) that share a global batch."""
-    mixed_precision: Literal["no", "bf16"]
+    mixed_precision: Precision
     bucket_draw: BucketDraw = "step"
     """Whether all panels of a step are of one size, or each part (micro batch) of it draws its own size, as each rank
     of the reference code does: then a step is a mixture, and takes as long as its slowest process."""

@@ -65,18 +65,20 @@ class BucketForEach:
     def __init__(self, moments: PanelMoments, whole: list[int], micro: list[int], seed: int) -> None:
         """As `BucketForAll`; every bucket has equally many parts."""
         (self._parts,) = {size // part for size, part in zip(whole, micro, strict=True)}
-        self._seed, self._places = seed, max(micro)
+        self._micro, self._seed = micro, seed
         self._sampler = BucketSampler(moments.panel_buckets, micro, seed)
 
     def num_parts(self, step: int) -> int:
         return self._parts
 
     def num_items(self, step: int) -> int:
-        return sum(len(self.part(step, part).panels) for part in range(self._parts))
+        first = step * self._parts
+        return sum(self._micro[self._sampler.batch(first + part).bucket] for part in range(self._parts))
 
     def part(self, step: int, part: int) -> Part:
         bucket, panels = self._sampler.batch(step * self._parts + part)
-        places = range(part * self._places, part * self._places + len(panels))
+        start = part * max(self._micro)
+        places = range(start, start + len(panels))
         return Part(bucket, panels, _streams(self._seed, step, places))
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import LlamaForCausalLM
 from typing_extensions import TypedDict
 
-from diffsensei.config.schema import BucketConfig, BucketDraw, RuntimeConfig, TrainStageConfig
+from diffsensei.config.schema import BucketConfig, BucketDraw, Precision, RuntimeConfig, TrainStageConfig
 from diffsensei.data.panels.panel_set import PanelSet
 from diffsensei.data.panels.training_panels import TrainingPanels, read_training_panels
 from diffsensei.foundations.loading import load_clip_image_encoder, load_magi_image_encoder, load_text_encoder
@@ -36,7 +36,6 @@ from diffsensei.training.feature_store import (
 from diffsensei.training.metrics import PANELS_PER_S
 from diffsensei.training.trainer import Batches, TrainableStage, train
 
-Precision = Literal["no", "bf16"]
 RECORD = "training.json"
 """What every training leaves beside its weights."""
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from diffsensei.config import ExperimentConfig
 from infra.stage import Json, Stage
-from tasks.stages.parts import TENSORS, compute, digest, foundations, identity, pace, threads
+from tasks.stages.parts import SETTING, TENSORS, compute, digest, foundations, identity, pace, threads
 
 GENERATE_BASELINES = {
     "generate_ar_ldm": "ar_ldm",
@@ -205,14 +205,7 @@ def _train(
         name=name,
         version=1,
         entry=entry,
-        config={
-            **arguments,
-            "buckets": "data.buckets",
-            "seed": "seed",
-            "num_processes": "training.num_processes",
-            "mixed_precision": "training.mixed_precision",
-            "bucket_draw": "training.bucket_draw",
-        },
+        config={**arguments, **SETTING},
         pace=pace(config),
         inputs={"panels": "panels", **inputs},
         resources=compute(config, processes=config.training.num_processes),

@@ -10,6 +10,15 @@ from infra.stage import Json, Resources
 PIXELS = ("numpy", "pillow")
 TENSORS = ("torch", "diffusers", "transformers", "peft")
 
+SETTING = {
+    "seed": "seed",
+    "num_processes": "training.num_processes",
+    "mixed_precision": "training.mixed_precision",
+    "bucket_draw": "training.bucket_draw",
+    "buckets": "data.buckets",
+}
+"""Configuration that every training is given beside its recipe (`diffsensei.training.stage_run.Setting`)."""
+
 DASK_WORKER_GB = 2.0
 
 

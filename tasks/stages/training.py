@@ -2,7 +2,7 @@
 
 from diffsensei.config import ExperimentConfig
 from infra.stage import Stage
-from tasks.stages.parts import TENSORS, compute, foundations, identity, pace, threads
+from tasks.stages.parts import SETTING, TENSORS, compute, foundations, identity, pace, threads
 
 
 def training_stages(config: ExperimentConfig) -> list[Stage]:
@@ -10,14 +10,7 @@ def training_stages(config: ExperimentConfig) -> list[Stage]:
     texts = foundations("text_encoder", "text_encoder_2")
     images = foundations("clip_image_encoder", "magi_image_encoder")
     resources = compute(config, processes=config.training.num_processes)
-    common = {
-        "seed": "seed",
-        "num_processes": "training.num_processes",
-        "mixed_precision": "training.mixed_precision",
-        "bucket_draw": "training.bucket_draw",
-    }
     data = {"panels": "panels", "features": "features"}
-    made_with = {"buckets": "data.buckets", **foundations("vae")}
     return [
         Stage(
             name="features",
@@ -43,12 +36,12 @@ def training_stages(config: ExperimentConfig) -> list[Stage]:
             entry="diffsensei.training.stages:pretrain",
             config={
                 "stage": "training.pretrain",
-                **made_with,
+                **foundations("vae"),
                 "unet": "model.unet",
                 "unet_weights": "model.foundations.unet",
                 "caption_drop_rate": "data.conditioning.caption_drop_rate",
                 **texts,
-                **common,
+                **SETTING,
             },
             pace=pace(config),
             inputs=data,
@@ -63,7 +56,7 @@ def training_stages(config: ExperimentConfig) -> list[Stage]:
             entry="diffsensei.training.stages:stage1",
             config={
                 "stage": "training.stage1",
-                **made_with,
+                **foundations("vae"),
                 "layout": "model.layout",
                 "fidelity": "model.fidelity",
                 "resampler": "model.resampler",
@@ -71,7 +64,7 @@ def training_stages(config: ExperimentConfig) -> list[Stage]:
                 "conditioning": "data.conditioning",
                 **texts,
                 **images,
-                **common,
+                **SETTING,
             },
             pace=pace(config),
             inputs=data | {"pretrain": "pretrain"},
@@ -86,14 +79,14 @@ def training_stages(config: ExperimentConfig) -> list[Stage]:
             entry="diffsensei.training.stages:stage2",
             config={
                 "stage": "training.stage2",
-                **made_with,
+                **foundations("vae"),
                 "fidelity": "model.fidelity",
                 "adapter": "model.adapter",
                 "conditioning": "data.conditioning",
                 **foundations("llm"),
                 **texts,
                 **images,
-                **common,
+                **SETTING,
             },
             pace=pace(config),
             inputs=data | {"stage1": "stage1"},
